@@ -1,0 +1,1 @@
+"""The `lineshaft` command: run the system on this machine, and talk to one that runs."""
