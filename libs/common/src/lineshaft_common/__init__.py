@@ -1,0 +1,1 @@
+"""What every service needs: settings, messaging, PostgreSQL, HTTP, telemetry, life cycle."""

@@ -1,0 +1,40 @@
+"""Typed publish, subscribe, ask and serve over RabbitMQ; the only door to the broker."""
+
+from lineshaft_common.messaging.bus import (
+    Answer,
+    Bus,
+    Delivery,
+    LogRecord,
+    NoReplyError,
+    Outgoing,
+    OutcomeUnknownError,
+    PublishError,
+    Reaction,
+    RefusedError,
+    UnavailableError,
+    UnroutableError,
+    answers,
+    on,
+    outgoing,
+)
+from lineshaft_common.messaging.rabbitmq import RabbitBus, connect
+
+__all__ = [
+    "Answer",
+    "Bus",
+    "Delivery",
+    "LogRecord",
+    "NoReplyError",
+    "OutcomeUnknownError",
+    "Outgoing",
+    "PublishError",
+    "RabbitBus",
+    "Reaction",
+    "RefusedError",
+    "UnavailableError",
+    "UnroutableError",
+    "answers",
+    "connect",
+    "on",
+    "outgoing",
+]

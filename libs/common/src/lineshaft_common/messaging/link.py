@@ -1,0 +1,138 @@
+"""One connection to the broker that comes back by itself, and takes its users along."""
+
+import asyncio
+import contextlib
+from typing import Any, Protocol, Self
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractConnection
+from prometheus_client import Counter, Gauge
+
+log = structlog.get_logger(__name__)
+
+CONNECT_TIMEOUT_SECONDS = 10.0
+BACKOFF_SECONDS_MAX = 5.0
+
+CONNECTED = Gauge("lineshaft_amqp_connected", "1 while the connection is up", ["connection"])
+RECONNECTS = Counter("lineshaft_amqp_reconnects_total", "Connections lost", ["connection"])
+
+
+class LinkUser(Protocol):
+    """Something that lives on a connection and is rebuilt with every new one."""
+
+    async def open(self, connection: AbstractConnection) -> None:
+        """Declare, consume, be ready; called again after each reconnect."""
+        ...
+
+    def lost(self) -> None:
+        """Give up what hung on the lost connection."""
+        ...
+
+
+class Link:
+    """Keeps a connection up. Anything odd on it (a closed channel, a cancelled consumer) ends it.
+
+    Starting over with everything is one path instead of many, and it is tried at every reconnect.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url = url
+        self.name = name
+        self._users: list[LinkUser] = []
+        self._connection: AbstractConnection | None = None
+        self._up = asyncio.Event()
+        self._broken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the connection and all its users work, as far as is known."""
+        return self._up.is_set()
+
+    @property
+    def connection(self) -> AbstractConnection | None:
+        """The connection of now; None while there is none."""
+        return self._connection if self._up.is_set() else None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name=f"link-{self.name}")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def wait_up(self, timeout_seconds: float) -> None:
+        """Return when the connection is up; raise TimeoutError after the deadline."""
+        await asyncio.wait_for(self._up.wait(), timeout_seconds)
+
+    async def add(self, user: LinkUser) -> None:
+        """Put a user on the connection, now and after every reconnect."""
+        async with self._lock:
+            self._users.append(user)
+            if self._connection is not None and self._up.is_set():
+                try:
+                    await asyncio.wait_for(user.open(self._connection), CONNECT_TIMEOUT_SECONDS)
+                except BaseException:
+                    self._users.remove(user)
+                    self.restart("a user could not be opened")
+                    raise
+
+    def remove(self, user: LinkUser) -> None:
+        """Forget a user; its channel goes with the connection."""
+        if user in self._users:
+            self._users.remove(user)
+            user.lost()
+
+    def restart(self, reason: str) -> None:
+        """Give up the connection and make a new one."""
+        if not self._broken.is_set():
+            log.warning("amqp_connection_restarts", connection=self.name, reason=reason)
+            self._broken.set()
+
+    async def _run(self) -> None:
+        delay = 0.1
+        while True:
+            self._broken.clear()
+            try:
+                await self._connect()
+                delay = 0.1
+                await self._broken.wait()
+                RECONNECTS.labels(self.name).inc()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever the client raises means not connected.
+                log.warning("amqp_not_connected", connection=self.name, error=str(error)[:300])
+            finally:
+                await self._disconnect()
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, BACKOFF_SECONDS_MAX)
+
+    async def _connect(self) -> None:
+        connection = await aio_pika.connect(
+            self._url,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            client_properties={"connection_name": self.name},
+        )
+        self._connection = connection
+        transport: Any = connection.transport
+        transport.connection.closing.add_done_callback(lambda _: self.restart("closed by the broker"))
+        async with self._lock:
+            for user in list(self._users):
+                await asyncio.wait_for(user.open(connection), CONNECT_TIMEOUT_SECONDS)
+            self._up.set()
+        CONNECTED.labels(self.name).set(1)
+
+    async def _disconnect(self) -> None:
+        self._up.clear()
+        CONNECTED.labels(self.name).set(0)
+        for user in list(self._users):
+            user.lost()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(connection.close(), 2)

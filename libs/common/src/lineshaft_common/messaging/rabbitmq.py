@@ -1,0 +1,280 @@
+"""The bus on RabbitMQ: one connection to publish, one to consume, one for each log reader."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import structlog
+from aio_pika.abc import AbstractConnection
+from lineshaft_contracts.envelope import Asking, Envelope, Message
+from lineshaft_contracts.problems import Problem, ProblemError
+from lineshaft_contracts.topology import TOPOLOGY, Queue, Topology
+
+from lineshaft_common import tracing
+from lineshaft_common.messaging import stream, topology
+from lineshaft_common.messaging.bus import (
+    ASK_DEADLINE_SECONDS,
+    PUBLISH_DEADLINE_SECONDS,
+    Answer,
+    BatchHandler,
+    Delivery,
+    LogRecord,
+    Outgoing,
+    PublishError,
+    Reaction,
+    Start,
+    UnavailableError,
+    outgoing,
+)
+from lineshaft_common.messaging.consumer import Consumer
+from lineshaft_common.messaging.link import Link
+from lineshaft_common.messaging.publisher import Publisher
+from lineshaft_common.messaging.rpc import Asker, reply_message
+from lineshaft_common.messaging.wire import Received
+
+log = structlog.get_logger(__name__)
+
+R = TypeVar("R", bound=Message)
+
+STARTUP_TIMEOUT_SECONDS = 60.0
+DRAIN_TIMEOUT_SECONDS = 10.0
+
+INTERNAL = Problem(code="internal", title="Something went wrong inside", status=500)
+
+
+class _Declarer:
+    """Declares the topology on each new connection, before anybody uses it."""
+
+    def __init__(self, topology_: Topology) -> None:
+        self._topology = topology_
+
+    async def open(self, connection: AbstractConnection) -> None:
+        await topology.declare(connection, self._topology)
+
+    def lost(self) -> None:
+        """Nothing hangs on the connection."""
+
+
+class RabbitBus:
+    """See `Bus`."""
+
+    def __init__(self, url: str, publishing: Link, consuming: Link) -> None:
+        self._url = url
+        self._publishing = publishing
+        self._consuming = consuming
+        self._publisher = Publisher(publishing)
+        self._asker = Asker(publishing)
+        self._questions: set[asyncio.Task[None]] = set()
+
+    async def start(self, topology_: Topology) -> None:
+        """Declare the topology and open the publishing channels."""
+        await self._publishing.add(_Declarer(topology_))
+        await self._publishing.add(self._publisher)
+        await self._publishing.add(self._asker)
+
+    async def publish(
+        self, envelope: Envelope[Any], *, deadline_seconds: float = PUBLISH_DEADLINE_SECONDS
+    ) -> None:
+        """See `Bus.publish`."""
+        (error,) = await self.publish_many([envelope], deadline_seconds=deadline_seconds)
+        if error is not None:
+            raise error
+
+    async def publish_many(
+        self,
+        messages: Sequence[Envelope[Any] | Outgoing],
+        *,
+        deadline_seconds: float = PUBLISH_DEADLINE_SECONDS,
+    ) -> list[PublishError | None]:
+        """See `Bus.publish_many`."""
+        ready = [m if isinstance(m, Outgoing) else traced(m) for m in messages]
+        return await self._publisher.publish_many(ready, deadline_seconds=deadline_seconds)
+
+    async def ask(
+        self,
+        question: Asking[R],
+        *,
+        tenant: str,
+        source: str,
+        deadline_seconds: float = ASK_DEADLINE_SECONDS,
+    ) -> R:
+        """See `Bus.ask`."""
+        (reply,) = await self._asker.ask(
+            question, tenant=tenant, source=source, replies_max=1, deadline_seconds=deadline_seconds
+        )
+        if isinstance(reply, Problem):
+            raise ProblemError(reply)
+        return reply  # type: ignore[return-value] # pyright: ignore[reportReturnType] - checked by type name.
+
+    async def ask_all(
+        self,
+        question: Asking[R],
+        *,
+        tenant: str,
+        source: str,
+        replies_max: int,
+        deadline_seconds: float,
+    ) -> list[R]:
+        """See `Bus.ask_all`."""
+        replies = await self._asker.ask(
+            question,
+            tenant=tenant,
+            source=source,
+            replies_max=replies_max,
+            deadline_seconds=deadline_seconds,
+        )
+        return [reply for reply in replies if not isinstance(reply, Problem)]  # pyright: ignore[reportReturnType]
+
+    @asynccontextmanager
+    async def subscribe(
+        self, queue: Queue, *reactions: Reaction, concurrency: int = 10
+    ) -> AsyncGenerator[None]:
+        """See `Bus.subscribe`."""
+        async with self._consume(queue, dispatch(reactions), batch_max=concurrency):
+            yield
+
+    @asynccontextmanager
+    async def subscribe_batch(
+        self, queue: Queue, handle: BatchHandler, *, batch_max: int = 500, raw: bool = False
+    ) -> AsyncGenerator[None]:
+        """See `Bus.subscribe_batch`."""
+        async with self._consume(queue, handle, batch_max=batch_max, raw=raw):
+            yield
+
+    @asynccontextmanager
+    async def serve(
+        self, queue: Queue, *responders: Answer, concurrency: int = 100
+    ) -> AsyncGenerator[None]:
+        """See `Bus.serve`."""
+        handlers = {answer.model.type: answer for answer in responders}
+        slots = asyncio.Semaphore(concurrency)
+
+        async def start(deliveries: Sequence[Delivery[Any]]) -> None:
+            for delivery in deliveries:
+                await slots.acquire()
+                task = asyncio.create_task(
+                    respond(handlers.get(delivery.envelope.type), delivery, queue.name)
+                )
+                self._questions.add(task)
+                task.add_done_callback(self._questions.discard)
+                task.add_done_callback(lambda _: slots.release())
+
+        async with self._consume(queue, start, batch_max=concurrency):
+            yield
+
+    @asynccontextmanager
+    async def read_log(self, queue: Queue, start: Start) -> AsyncGenerator[AsyncIterator[LogRecord]]:
+        """See `Bus.read_log`."""
+        name = f"{self._publishing.name}-log"
+        async with Link(self._url, name) as link, stream.read(link, queue, start) as records:
+            yield records
+
+    async def depth(self, queue: Queue) -> tuple[int, int]:
+        """See `Bus.depth`."""
+        connection = self._publishing.connection
+        if connection is None:
+            raise UnavailableError("not connected to the broker")
+        channel = await asyncio.wait_for(connection.channel(publisher_confirms=False), 5)
+        try:
+            raw: Any = await channel.get_underlay_channel()
+            declared: Any = await raw.queue_declare(queue.name, passive=True, timeout=5)
+            return declared.message_count, declared.consumer_count
+        finally:
+            await channel.close()
+
+    async def check(self) -> None:
+        """See `Bus.check`."""
+        if not (self._publishing.is_up and self._consuming.is_up):
+            raise UnavailableError("not connected to the broker")
+
+    @asynccontextmanager
+    async def _consume(
+        self, queue: Queue, handle: BatchHandler, *, batch_max: int, raw: bool = False
+    ) -> AsyncGenerator[None]:
+        consumer = Consumer(
+            self._consuming,
+            self._publisher,
+            queue,
+            handle,
+            batch_max=batch_max,
+            raw=raw,
+            reply=self._reply,
+        )
+        await self._consuming.add(consumer)
+        try:
+            yield
+        finally:
+            await consumer.drain(DRAIN_TIMEOUT_SECONDS)
+            self._consuming.remove(consumer)
+
+    async def _reply(self, received: Received, message: Message) -> None:
+        reply = reply_message(received, message)
+        if reply is not None:
+            self._publisher.send(reply)
+
+
+def traced(envelope: Envelope[Any]) -> Outgoing:
+    """Give a message its PRODUCER span and write it."""
+    message = outgoing(envelope)
+    carrying = tracing.publish(envelope, message.exchange, message.routing_key)
+    return message if carrying is envelope else outgoing(carrying)
+
+
+def dispatch(reactions: Sequence[Reaction]) -> BatchHandler:
+    """Make one handler of many: each message goes to the reaction of its type, if there is one."""
+    handlers = {reaction.model.type: reaction.handle for reaction in reactions}
+
+    async def handle(deliveries: Sequence[Delivery[Any]]) -> None:
+        wanted = [d for d in deliveries if d.envelope.type in handlers]
+        if len(wanted) == 1:
+            await handlers[wanted[0].envelope.type](wanted[0])
+        elif wanted:
+            outcomes = await asyncio.gather(
+                *(handlers[d.envelope.type](d) for d in wanted), return_exceptions=True
+            )
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+
+    return handle
+
+
+async def respond(answer: Answer | None, delivery: Delivery[Any], queue: str) -> None:
+    """Answer one question, whatever happens; drop it when nobody waits any longer."""
+    expires = delivery.envelope.expirytime
+    if expires is not None and expires < datetime.now(UTC):
+        log.info("question_expired", type=delivery.envelope.type)
+        return
+    with tracing.process(queue, [delivery.context], name="answer"):
+        try:
+            if answer is None:
+                reply: Message = Problem(
+                    code="unknown_question", title="Nobody answers this here", status=501
+                )
+            else:
+                reply = await answer.handle(delivery.envelope)
+        except ProblemError as error:
+            reply = error.problem
+        except Exception:
+            log.exception("question_failed", type=delivery.envelope.type)
+            reply = INTERNAL
+        await delivery.reply(reply)
+
+
+@asynccontextmanager
+async def connect(
+    url: str, *, name: str, declares: Topology = TOPOLOGY
+) -> AsyncGenerator[RabbitBus]:
+    """Open the bus under a connection name, with the topology declared.
+
+    Waits up to a minute for a broker that is still starting; after that connections are kept up
+    in the background, and calls fail with UnavailableError while there is none.
+    """
+    async with Link(url, f"{name}-publish") as publishing, Link(url, f"{name}-consume") as consuming:
+        bus = RabbitBus(url, publishing, consuming)
+        await bus.start(declares)
+        await publishing.wait_up(STARTUP_TIMEOUT_SECONDS)
+        await consuming.wait_up(STARTUP_TIMEOUT_SECONDS)
+        yield bus

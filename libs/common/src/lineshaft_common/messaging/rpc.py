@@ -1,0 +1,143 @@
+"""Asking: a question out, its reply back over direct reply-to, within a deadline."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from aio_pika.abc import AbstractConnection
+from lineshaft_contracts.envelope import Asking, Message, envelop, uuid7
+from lineshaft_contracts.problems import Problem, ProblemError
+from lineshaft_contracts.registry import contract_of
+from pydantic import ValidationError
+
+from lineshaft_common import tracing
+from lineshaft_common.messaging.bus import NoReplyError, Outgoing, outgoing
+from lineshaft_common.messaging.link import Link
+from lineshaft_common.messaging.publisher import Publisher
+from lineshaft_common.messaging.wire import Received
+
+R = TypeVar("R", bound=Message)
+
+REPLY_TO = "amq.rabbitmq.reply-to"
+QUESTIONS_MAX = 5_000
+
+
+class Asker(Publisher):
+    """A publisher whose channel also takes the replies, as direct reply-to asks for."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(link)
+        self._open: dict[str, asyncio.Queue[Received]] = {}
+
+    async def open(self, connection: AbstractConnection) -> None:
+        """Take a fresh channel, and listen for replies on it."""
+        await super().open(connection)
+        assert self.channel is not None  # noqa: S101 - open() has just set it.
+        self.channel.on_deliver = self._on_reply
+        await self.channel.consume(REPLY_TO, no_ack=True)
+
+    async def ask(
+        self,
+        question: Asking[R],
+        *,
+        tenant: str,
+        source: str,
+        replies_max: int,
+        deadline_seconds: float,
+    ) -> list[Message]:
+        """Send and collect up to `replies_max` replies, or those that came before the deadline."""
+        if len(self._open) >= QUESTIONS_MAX:
+            raise NoReplyError("too many questions are open")
+        asked_id = str(uuid7())
+        replies: asyncio.Queue[Received] = asyncio.Queue(replies_max)
+        self._open[asked_id] = replies
+        collected: list[Message] = []
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + deadline_seconds
+        try:
+            message = self._question(question, tenant, source, asked_id, deadline_seconds)
+            (error,) = await self.publish_many([message], deadline_seconds=deadline_seconds)
+            if error is not None:
+                raise error
+            async with asyncio.timeout_at(ends):
+                while len(collected) < replies_max:
+                    collected.append(_read_reply(await replies.get(), question.reply))
+        except TimeoutError:
+            if not collected:
+                raise NoReplyError(
+                    f"no reply to {question.type} within {deadline_seconds:g} s"
+                ) from None
+        finally:
+            del self._open[asked_id]
+        return collected
+
+    @staticmethod
+    def _question(
+        question: Asking[Any], tenant: str, source: str, asked_id: str, deadline_seconds: float
+    ) -> Outgoing:
+        contract = contract_of(type(question))
+        durable = contract.durable
+        envelope = envelop(
+            question,
+            source=source,
+            tenant=tenant,
+            # A command outlives its asker; a question is worthless after the deadline.
+            expirytime=None if durable else datetime.now(UTC) + timedelta(seconds=deadline_seconds),
+        )
+        exchange = contract.exchange.name if contract.exchange else ""
+        message = outgoing(tracing.publish(envelope, exchange, envelope.key))
+        return Outgoing(
+            exchange=message.exchange,
+            routing_key=message.routing_key,
+            type=message.type,
+            message_id=message.message_id,
+            body=message.body,
+            headers=message.headers,
+            priority=message.priority,
+            persistent=durable,
+            time_to_live_milliseconds=None if durable else max(1, int(deadline_seconds * 1000)),
+            correlation_id=asked_id,
+            reply_to=REPLY_TO,
+            app_id=message.app_id,
+        )
+
+    def _on_reply(self, received: Received) -> None:
+        waiting = self._open.get(str(received.properties.correlation_id))
+        if waiting is not None and not waiting.full():
+            waiting.put_nowait(received)
+
+
+def _read_reply(received: Received, model: type[Message]) -> Message:
+    type_ = received.properties.message_type
+    if type_ == Problem.type:
+        return Problem.model_validate_json(received.body)
+    if type_ != model.type:
+        raise ProblemError(
+            Problem(code="unexpected_reply", title="The answer has the wrong type", status=502)
+        )
+    try:
+        return model.model_validate_json(received.body)
+    except ValidationError as error:
+        raise ProblemError(
+            Problem(code="unreadable_reply", title="The answer cannot be read", status=502)
+        ) from error
+
+
+def reply_message(received: Received, message: Message) -> Outgoing | None:
+    """Address a reply to whoever asked; None when nobody waits for one.
+
+    A reply is its data alone: the question's correlation id ties it to an envelope.
+    """
+    reply_to = received.properties.reply_to
+    if not isinstance(reply_to, str) or not reply_to.startswith(REPLY_TO):
+        return None
+    return Outgoing(
+        exchange="",
+        routing_key=reply_to,
+        type=message.type,
+        message_id=str(uuid7()),
+        body=message.__pydantic_serializer__.to_json(message),
+        persistent=False,
+        mandatory=False,
+        correlation_id=received.properties.correlation_id,
+    )

@@ -1,0 +1,98 @@
+"""Reading a retained log: a RabbitMQ stream, with offsets kept on this side."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from aio_pika.abc import AbstractConnection
+from lineshaft_contracts.topology import Queue
+
+from lineshaft_common import tracing
+from lineshaft_common.messaging.bus import LogRecord, Start
+from lineshaft_common.messaging.link import Link
+from lineshaft_common.messaging.topology import declare_queue
+from lineshaft_common.messaging.wire import FastChannel, Received
+
+PREFETCH = 500
+OPEN_TIMEOUT_SECONDS = 20.0
+
+
+class BadStartError(ValueError):
+    """The place to start from is not one; the broker would drop the whole connection for it."""
+
+
+class _Reader:
+    """Consumes the stream from where it stopped; a robust consumer would begin again at `start`."""
+
+    def __init__(self, link: Link, queue: Queue, start: Start) -> None:
+        self._link = link
+        self._queue = queue
+        self._start: Start = start
+        self._records: asyncio.Queue[tuple[LogRecord, int]] = asyncio.Queue(PREFETCH)
+        self._channel: FastChannel | None = None
+
+    async def open(self, connection: AbstractConnection) -> None:
+        await declare_queue(connection, self._queue)
+        self._records = asyncio.Queue(PREFETCH)
+        channel = await FastChannel.open(connection, prefetch=PREFETCH)
+        channel.on_deliver = self._on_deliver
+        channel.on_cancel = lambda: self._link.restart("stream consumer cancelled")
+        channel.closing.add_done_callback(lambda _: self._link.restart("stream channel closed"))
+        self._channel = channel
+        await channel.consume(self._queue.name, arguments={"x-stream-offset": _offset(self._start)})
+
+    def lost(self) -> None:
+        self._channel = None
+
+    def _on_deliver(self, received: Received) -> None:
+        headers = received.headers
+        offset = headers.get("x-stream-offset")
+        if not isinstance(offset, int):
+            return
+        record = LogRecord(
+            offset=offset,
+            type=str(received.properties.message_type or ""),
+            tenant=str(headers.get("tenant", "")),
+            routing_key=received.routing_key,
+            body=received.body,
+            context=tracing.extract(headers.get("traceparent"), headers.get("tracestate")),
+        )
+        # A chunk of the stream is delivered whole: what lies before the start is skipped here.
+        if not isinstance(self._start, int) or isinstance(self._start, bool) or offset >= self._start:
+            self._records.put_nowait((record, received.tag))
+
+    async def __aiter__(self) -> AsyncIterator[LogRecord]:
+        unacknowledged = 0
+        while True:
+            try:
+                record, tag = await asyncio.wait_for(self._records.get(), 1)
+            except TimeoutError:
+                continue
+            self._start = record.offset + 1
+            unacknowledged += 1
+            if (unacknowledged >= PREFETCH // 4 or self._records.empty()) and self._channel:
+                unacknowledged = 0
+                await self._channel.ack(tag, multiple=True)
+            yield record
+
+
+def _offset(start: Start) -> str | int | datetime:
+    if isinstance(start, str) and start not in {"first", "last", "next"}:
+        raise BadStartError(f"{start!r} is not first, last or next")
+    if isinstance(start, int) and not 0 <= start < 2**63:
+        raise BadStartError(f"offset {start} is out of range")
+    return start
+
+
+@asynccontextmanager
+async def read(link: Link, queue: Queue, start: Start) -> AsyncGenerator[AsyncIterator[LogRecord]]:
+    """Read a stream over a link of its own; raises BadStartError before anything is sent."""
+    _offset(start)
+    reader = _Reader(link, queue, start)
+    await link.add(reader)
+    try:
+        await link.wait_up(OPEN_TIMEOUT_SECONDS)
+        yield aiter(reader)
+    finally:
+        link.remove(reader)

@@ -1,0 +1,120 @@
+"""What a job type is: parameters in, result out, and the limits it runs under."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from lineshaft_contracts.jobs import Artifact
+from pydantic import BaseModel
+
+
+class Isolation(StrEnum):
+    """Where a job runs: inside the runner's event loop, or in a child that can be killed."""
+
+    LOOP = "loop"
+    PROCESS = "process"
+
+
+class PermanentError(Exception):
+    """The job can never succeed as it was submitted; it is not tried again.
+
+    `code` is stable and machine-readable; the message says what to do about it.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class RetryableError(Exception):
+    """This attempt failed for a reason that may pass."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ArtifactFile(Protocol):
+    """An artifact being written; set `rows` or `pages` before the block ends."""
+
+    path: Path
+    """A file in a private temporary folder: write the content here."""
+    rows: int | None
+    pages: int | None
+
+
+class Rows(Protocol):
+    """The answer of a data source: columns in order, and rows in batches."""
+
+    columns: tuple[str, ...]
+
+    def batches(self) -> Any:
+        """Iterate asynchronously over lists of tuples, bounded in memory."""
+        ...
+
+
+class Source(Protocol):
+    """A named data source of the tenant, read-only, inside one snapshot."""
+
+    async def count(self, query: str, parameters: Mapping[str, Any]) -> int:
+        """Count the rows that `read` will give."""
+        ...
+
+    def read(self, query: str, parameters: Mapping[str, Any]) -> AbstractAsyncContextManager[Rows]:
+        """Run a saved query of the sources file with typed parameters."""
+        ...
+
+
+class JobContext(Protocol):
+    """What a running attempt may ask of its runner."""
+
+    job_id: str
+    tenant: str
+    attempt: int
+
+    def progress(self, done: int, total: int, message: str = "") -> None:
+        """Say how far the work is; cheap, throttled by the runner."""
+        ...
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody asked to stop; long loops look at it, the rest is killed after grace."""
+        ...
+
+    def artifact(self, name: str, *, media_type: str) -> AbstractAsyncContextManager[ArtifactFile]:
+        """Open an artifact; it is stored when the block ends without an error."""
+        ...
+
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """The artifacts stored so far by this attempt."""
+        ...
+
+    def source(self, name: str) -> AbstractAsyncContextManager[Source]:
+        """Open a named data source, as configured for this tenant."""
+        ...
+
+
+Parameters = TypeVar("Parameters", bound=BaseModel)
+Result = TypeVar("Result", bound=BaseModel)
+
+
+class JobType(ABC, Generic[Parameters, Result]):
+    """Subclass it, set the class variables, write `run`, and register it as an entry point."""
+
+    name: ClassVar[str]
+    """noun.verb, for example report.generate."""
+    title: ClassVar[str]
+    parameters: type[Parameters]
+    result: type[Result]
+    example: ClassVar[Mapping[str, Any]]
+    isolation: ClassVar[Isolation] = Isolation.PROCESS
+    timeout_seconds: ClassVar[float] = 300.0
+    attempts_max: ClassVar[int] = 3
+    memory_bytes_max: ClassVar[int | None] = 1024**3
+
+    @abstractmethod
+    async def run(self, context: JobContext, parameters: Parameters) -> Result:
+        """Do the work; raise PermanentError or RetryableError to say what a failure means."""
