@@ -17,6 +17,7 @@ from pydantic import (
     StringConstraints,
 )
 
+WORD_LENGTH_MAX = 32
 WORD = r"^[a-z0-9_-]{1,32}$"
 """One word of a routing key; `_` alone stands for an absent level."""
 
@@ -59,7 +60,7 @@ def _equipment_path(path: str) -> str:
     if not 1 <= len(words) <= EquipmentPath.LEVELS or not path.startswith("/"):
         raise ValueError("must be /tenant[/site[/area[/workcenter[/workunit]]]]")
     for word in words:
-        if not word.isascii() or not 1 <= len(word) <= 32 or not set(word) <= _WORD_CHARACTERS:
+        if not 1 <= len(word) <= WORD_LENGTH_MAX or not set(word) <= _WORD_CHARACTERS:
             raise ValueError(f"level {word[:40]!r} must match {WORD}")
     return path
 

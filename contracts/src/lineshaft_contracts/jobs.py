@@ -43,9 +43,7 @@ class JobState(StrEnum):
         return cls.UNKNOWN
 
 
-_FINAL = frozenset(
-    {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.QUARANTINED}
-)
+_FINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.QUARANTINED})
 
 
 class Progress(Value):
@@ -122,9 +120,7 @@ class JobAccepted(Message):
     created: bool
 
 
-@message(
-    "lineshaft.jobs.submit.v1", kind=Kind.COMMAND, owner="job-runner", exchange=JOBS_COMMANDS
-)
+@message("lineshaft.jobs.submit.v1", kind=Kind.COMMAND, owner="job-runner", exchange=JOBS_COMMANDS)
 class SubmitJob(Asking[JobAccepted]):
     """Run a job. Idempotent by `job_id`, and by (tenant, type, idempotency_key) when given."""
 
@@ -148,9 +144,7 @@ class CancelAccepted(Message):
     job: JobView
 
 
-@message(
-    "lineshaft.jobs.cancel.v1", kind=Kind.COMMAND, owner="job-runner", exchange=JOBS_COMMANDS
-)
+@message("lineshaft.jobs.cancel.v1", kind=Kind.COMMAND, owner="job-runner", exchange=JOBS_COMMANDS)
 class CancelJob(Asking[CancelAccepted]):
     """Cancel a job that has not ended. Idempotent: a second request changes nothing."""
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import StrEnum
 from functools import cache
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -14,8 +14,20 @@ from lineshaft_contracts.envelope import Asking, Envelope, Message, Unregistered
 from lineshaft_contracts.topology import Exchange
 
 M = TypeVar("M", bound=Message)
+Model: TypeAlias = type[Message]
 
-MODULES = ("alerts", "cdn", "jobs", "monitoring", "plant", "problems", "telemetry")
+MODULES = (
+    "alerts",
+    "cdn",
+    "inventory",
+    "jobs",
+    "monitoring",
+    "problems",
+    "production",
+    "quality",
+    "resource",
+    "telemetry",
+)
 
 
 class Kind(StrEnum):
@@ -33,7 +45,7 @@ class Contract:
 
     type: str
     kind: Kind
-    model: type[Message]
+    model: Model
     owner: str
     """The service that alone publishes it (events, replies) or answers it (commands, queries)."""
     exchange: Exchange | None
@@ -69,7 +81,7 @@ def message(
             raise ValueError(f"{type_} is registered twice")
         model.type = type_
         if issubclass(model, Asking):
-            model.reply = _asked_reply(model)
+            _name_reply(model)
         _CONTRACTS[type_] = Contract(
             type=type_,
             kind=kind,
@@ -86,12 +98,13 @@ def message(
     return register
 
 
-def _asked_reply(model: type[Message]) -> type[Message]:
-    for parent in model.__mro__:
+def _name_reply(asking: Any) -> None:
+    for parent in asking.__mro__:
         metadata = getattr(parent, "__pydantic_generic_metadata__", None)
         if metadata and metadata["origin"] is Asking:
-            return metadata["args"][0]
-    raise TypeError(f"{model.__name__} must name its reply: Asking[ItsReply]")
+            asking.reply = metadata["args"][0]
+            return
+    raise TypeError(f"{asking.__name__} must name its reply: Asking[ItsReply]")
 
 
 @cache
@@ -118,7 +131,8 @@ def find(type_: str) -> Contract:
 @cache
 def envelope_adapter(model: type[Message]) -> TypeAdapter[Envelope[Any]]:
     """Return the parser of a whole message whose data is `model`; built once per type."""
-    return TypeAdapter(Envelope[model])
+    generic: Any = Envelope
+    return TypeAdapter(generic[model])
 
 
 def read(type_: str, body: bytes) -> Envelope[Any]:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import Field
+
 from lineshaft_contracts.envelope import Asking, Envelope, Message, Moment, Value
 from lineshaft_contracts.registry import Kind, message
 from lineshaft_contracts.topology import MONITOR_QUERIES, TELEMETRY
@@ -11,7 +13,7 @@ class Sample(Value):
     """One number with its labels; histograms are sent as _count, _sum and quantile gauges."""
 
     name: str
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
     value: float
 
 
@@ -31,7 +33,7 @@ class ServiceReported(Message):
     region: str | None = None
     """Of a cdn-edge."""
     ready: bool
-    checks: dict[str, str] = {}
+    checks: dict[str, str] = Field(default_factory=dict)
     """Readiness by dependency: `pass`, or what is wrong."""
     interval_seconds: float
     """When to expect the next report."""
@@ -56,7 +58,7 @@ class SpanView(Value):
     seconds: float
     status: str
     """unset, ok or error."""
-    attributes: dict[str, str] = {}
+    attributes: dict[str, str] = Field(default_factory=dict)
 
 
 @message("lineshaft.telemetry.trace.v1", kind=Kind.REPLY, owner="monitor")

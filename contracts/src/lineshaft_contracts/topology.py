@@ -44,6 +44,16 @@ class Queue:
     max_bytes: int | None = None
     message_ttl_seconds: int | None = None
 
+    def limits(self) -> dict[str, int]:
+        """Return the definition of the policy that carries its limits; empty without limits."""
+        limits = {
+            "delivery-limit": self.delivery_limit,
+            "max-length": self.max_length,
+            "max-length-bytes": self.max_bytes,
+            "message-ttl": self.message_ttl_seconds and self.message_ttl_seconds * 1000,
+        }
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
     def arguments(self) -> dict[str, str]:
         """Return the arguments that it is declared with: only what never changes."""
         arguments = {"x-queue-type": self.type}
