@@ -1,0 +1,73 @@
+# `make demo` shows the system at work, `make test` checks all of it; both set up what they need.
+# `make help` lists the rest.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := contracts libs services examples tests conftest.py
+LINESHAFT := $(BIN)/lineshaft
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+.PHONY: setup
+setup: ## Make .venv from the locked requirements (the others do it first)
+	@$(PYTHON) libs/cli/bootstrap.py
+
+.PHONY: up
+up: setup ## Start the system on this machine; returns when all of it is ready
+	@$(LINESHAFT) up
+
+.PHONY: demo
+demo: up ## Start the system and run a plant's shift through it
+	@$(LINESHAFT) demo
+
+.PHONY: down
+down: setup ## Stop the system; its data stays
+	@$(LINESHAFT) down
+
+.PHONY: status
+status: setup ## Show each process: state, memory, CPU, restarts, address
+	@$(LINESHAFT) status
+
+.PHONY: logs
+logs: setup ## Follow a process's log: make logs PROCESS=gateway
+	@$(LINESHAFT) logs $(or $(PROCESS),supervisor) --follow
+
+.PHONY: clean
+clean: setup ## Stop the system and delete its data, logs and passwords
+	@$(LINESHAFT) clean
+
+.PHONY: test
+test: lint contracts-verified ## Run every check and every test
+	@$(BIN)/pytest
+
+.PHONY: test-unit
+test-unit: setup ## Run the tests that need no server (seconds)
+	@$(BIN)/pytest -q -m "not integration and not chaos"
+
+.PHONY: lint
+lint: setup ## Check style, format, types and import rules
+	@$(BIN)/ruff check --quiet $(SOURCES)
+	@$(BIN)/ruff format --check --quiet $(SOURCES)
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+.PHONY: contracts-verified
+contracts-verified: setup
+	@$(BIN)/python -m lineshaft_contracts verify
+
+.PHONY: format
+format: setup ## Rewrite the sources in the project's format
+	@$(BIN)/ruff check --quiet --fix $(SOURCES)
+	@$(BIN)/ruff format --quiet $(SOURCES)
+
+.PHONY: lock
+lock: setup ## Write requirements.lock from requirements.in: hashes, but no addresses
+	@$(BIN)/uv pip compile requirements.in --universal --python-version 3.11 --upgrade \
+	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+.PHONY: compose-test
+compose-test: setup ## Run the integration tests against the compose file's servers
+	@infra/compose-test
