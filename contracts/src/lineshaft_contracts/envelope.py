@@ -107,7 +107,7 @@ class Quantity(Value):
     """An amount with its unit of measure; decimal text, so that nothing is rounded on the way."""
 
     value: Annotated[
-        str, BeforeValidator(_decimal_text), Field(pattern=r"^-?\d{1,18}(\.\d{1,9})?$")
+        str, Field(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,9})?$"), BeforeValidator(_decimal_text)
     ]
     uom: Annotated[str, Field(min_length=1, max_length=16)]
 

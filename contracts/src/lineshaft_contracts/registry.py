@@ -80,8 +80,9 @@ def message(
         if type_ in _CONTRACTS:
             raise ValueError(f"{type_} is registered twice")
         model.type = type_
-        if issubclass(model, Asking):
-            _name_reply(model)
+        asking: Any = model
+        if issubclass(asking, Asking):
+            _name_reply(asking)
         _CONTRACTS[type_] = Contract(
             type=type_,
             kind=kind,
