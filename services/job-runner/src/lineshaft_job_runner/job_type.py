@@ -1,7 +1,7 @@
 """What a job type is: parameters in, result out, and the limits it runs under."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from pathlib import Path
@@ -46,13 +46,35 @@ class ArtifactFile(Protocol):
     pages: int | None
 
 
+class ColumnType(StrEnum):
+    """What a column holds; in brackets the Python type of its values, None where NULL."""
+
+    TEXT = "text"
+    """[str]."""
+    INTEGER = "integer"
+    """64 bits [int]."""
+    DECIMAL = "decimal"
+    """Exact [decimal.Decimal]."""
+    DOUBLE = "double"
+    """Binary floating point [float]."""
+    TIMESTAMP = "timestamp"
+    """An instant [datetime with a zone]."""
+    DATE = "date"
+    """[date]."""
+    BOOLEAN = "boolean"
+    """[bool]."""
+
+
 class Rows(Protocol):
     """The answer of a data source: columns in order, and rows in batches."""
 
-    columns: tuple[str, ...]
+    @property
+    def columns(self) -> Mapping[str, ColumnType]:
+        """Name and type of each column, in order."""
+        ...
 
-    def batches(self) -> Any:
-        """Iterate asynchronously over lists of tuples, bounded in memory."""
+    def batches(self) -> AsyncIterator[list[tuple[Any, ...]]]:
+        """Iterate over lists of tuples, bounded in memory."""
         ...
 
 
@@ -81,7 +103,7 @@ class JobContext(Protocol):
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody asked to stop; long loops look at it, the rest is killed after grace."""
+        """Whether somebody asked to stop; long loops look, the rest is killed after grace."""
         ...
 
     def artifact(self, name: str, *, media_type: str) -> AbstractAsyncContextManager[ArtifactFile]:
@@ -89,7 +111,7 @@ class JobContext(Protocol):
         ...
 
     def artifacts(self) -> tuple[Artifact, ...]:
-        """The artifacts stored so far by this attempt."""
+        """List the artifacts stored so far by this attempt."""
         ...
 
     def source(self, name: str) -> AbstractAsyncContextManager[Source]:

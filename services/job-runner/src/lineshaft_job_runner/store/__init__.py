@@ -1,0 +1,1 @@
+"""Everything that the job-runner reads from and writes to PostgreSQL."""
