@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Makes `.venv` as `requirements.lock` describes it; standard library only, any Python >= 3.11.
 
 Run by every make target. When nothing changed since the last time it returns at once.

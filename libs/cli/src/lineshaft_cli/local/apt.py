@@ -88,8 +88,8 @@ def _as_root(command: Sequence[str], text: str = "") -> "subprocess.CompletedPro
     if os.getuid() != 0:
         if shutil.which("sudo") is None:
             message = (
-                f"RabbitMQ and PostgreSQL are needed ({', '.join(missing())}), and installing them "
-                "needs root: run as root, install sudo, or set LINESHAFT_AMQP_URL and "
+                f"RabbitMQ and PostgreSQL are needed ({', '.join(missing())}), and to install "
+                "them needs root: run as root, install sudo, or set LINESHAFT_AMQP_URL and "
                 "LINESHAFT_POSTGRES_URL to servers that run already."
             )
             raise MissingProgramsError(message)

@@ -27,10 +27,15 @@ DELAY_SECONDS_MAX = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """The system user that a server runs as."""
+    """The system user that a program runs as; None for both means ourselves."""
 
-    uid: int
-    gid: int
+    uid: int | None = None
+    gid: int | None = None
+
+    @property
+    def groups(self) -> list[int] | None:
+        """Return the further groups: none for another user, unchanged for ourselves."""
+        return None if self.uid is None else []
 
 
 async def nothing() -> None:
@@ -48,7 +53,7 @@ class Spec:
     log: LogFile
     ready: Check
     url: str | None = None
-    account: Account | None = None
+    account: Account = Account()
     prepare: Callable[[], Awaitable[None]] = nothing
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10.0
@@ -140,10 +145,6 @@ class Child:
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         spec = self.spec
-        account = spec.account
-        as_user = (
-            {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
-        )
         output = spec.log.open()
         try:
             return await asyncio.create_subprocess_exec(
@@ -155,13 +156,15 @@ class Child:
                 env=dict(spec.environment),
                 start_new_session=True,
                 preexec_fn=partial(die_with, os.getpid(), spec.orphan_signal),
-                **as_user,
+                user=spec.account.uid,
+                group=spec.account.gid,
+                extra_groups=spec.account.groups,
             )
         finally:
             os.close(output)
 
     async def _watch_readiness(self) -> None:
-        while not await self.spec.ready():
+        while not await self.spec.ready():  # noqa: ASYNC110 - another process has no event
             await asyncio.sleep(READY_POLL_SECONDS)
         self._change(Phase.READY, process=self.state.id)
         self.is_ready.set()

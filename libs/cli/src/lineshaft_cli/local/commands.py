@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
+from lineshaft_cli.local import choice, console, stop
 from lineshaft_cli.local import clean as cleaning
-from lineshaft_cli.local import console, stop
 from lineshaft_cli.local.endpoints import Endpoints
 from lineshaft_cli.local.launch import Launch
 from lineshaft_cli.local.log_file import LogFile
-from lineshaft_cli.local.plan import ROOT
+from lineshaft_cli.local.plan import PRIVATE, ROOT
 from lineshaft_cli.local.state import StateFile
 
 Directory = Annotated[
@@ -27,6 +27,8 @@ Only = Annotated[
     typer.Option(help="Start just these, separated by commas: `postgres,rabbitmq,gateway`."),
 ]
 DEFAULT_DIRECTORY = ROOT / ".lineshaft"
+# As init scripts answer for a program that does not run.
+EXIT_NOT_RUNNING = 3
 
 
 def up(
@@ -41,13 +43,15 @@ def up(
 ) -> None:
     """Start the servers and every service; return when all are ready."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+    names = frozenset(only.split(",")) if only else None
+    already = StateFile(directory).is_held()
     launch = Launch(
         directory=directory,
-        only=frozenset(only.split(",")) if only else None,
+        servers=PRIVATE if already else choice.provide(directory, names, os.environ),
+        only=names,
         processes=processes.resolve() if processes else None,
         timeout_seconds=timeout,
     )
-    already = launch.file.is_held()
     supervisor = None if already else launch.spawn()
     try:
         with console.progress() as show:
@@ -72,7 +76,11 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show each process: state, pid, memory, CPU, restarts, address."""
-    console.status(StateFile(directory).read(), as_json=as_json)
+    state = StateFile(directory).read()
+    if state is None or not state.is_running():
+        typer.echo('{"running": false, "processes": {}}' if as_json else "not running")
+        raise typer.Exit(EXIT_NOT_RUNNING)
+    console.status(state, as_json=as_json)
 
 
 def env(directory: Directory = DEFAULT_DIRECTORY) -> None:

@@ -1,20 +1,33 @@
 """What the user sees: progress while starting, the table of processes, the addresses."""
 
 import json
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from pydantic import BaseModel, ConfigDict
+from rich import box
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 
 from lineshaft_cli.local.state import Phase, ProcessState, State
 
-CPU_SAMPLE_SECONDS = 0.3
+CPU_SAMPLE_SECONDS = 0.5
+MEBIBYTE = 1024 * 1024
 _STYLES = {Phase.READY: "green", Phase.FAILED: "red", Phase.BACKING_OFF: "red"}
+_WORTH_A_LINE = {Phase.READY, Phase.BACKING_OFF, Phase.FAILED}
+
+
+class Usage(BaseModel):
+    """What a process and its children use now."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rss_bytes: int
+    cpu_percent: float
 
 
 def say(text: str) -> None:
@@ -23,70 +36,125 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[State], None]]:
-    """Yield what prints a line each time a process becomes ready or fails."""
+def progress() -> Generator[Callable[[State], None]]:
+    """Yield what shows a state: a live table on a terminal, else a line for each change."""
+    console = Console()
+    if console.is_terminal:
+        with Live(console=console, transient=True, auto_refresh=False) as live:
+            yield lambda state: live.update(_table(state, {}), refresh=True)
+    else:
+        yield _lines()
+
+
+def _lines() -> Callable[[State], None]:
     began = time.monotonic()
     seen: dict[str, tuple[Phase, str]] = {}
 
     def show(state: State) -> None:
         for name, process in state.processes.items():
             current = (process.phase, process.message)
-            if seen.get(name) == current:
-                continue
-            seen[name] = current
-            if process.phase in {Phase.STARTING, Phase.READY, Phase.BACKING_OFF}:
+            if seen.get(name) != current and process.phase in _WORTH_A_LINE:
                 seconds = time.monotonic() - began
                 detail = process.message or process.url or ""
-                print(f"  {seconds:5.1f} s  {name:22} {process.phase:12} {detail}", flush=True)
+                line = f"  {seconds:5.1f} s  {name:22} {process.phase:12} {detail}"
+                print(line.rstrip(), flush=True)
+            seen[name] = current
 
-    yield show
+    return show
 
 
 def summary(state: State, directory: Path) -> None:
     """Print where everything is, and how to stop it."""
-    _print_table(state, {})
+    Console().print(_table(state, {}))
+    gateway = state.processes.get("gateway")
+    if gateway is not None:
+        say(f"dashboard and API: {gateway.url}")
     key = directory / "admin.key"
     if key.exists():
         say(f"admin key: {key}")
     say(f"logs: {directory / 'logs'}; stop with `make down`, look with `make status`")
 
 
-def status(state: State | None, *, as_json: bool) -> None:
+def status(state: State, *, as_json: bool) -> None:
     """Print each process with what it uses now."""
-    if state is None or not state.is_running():
-        print(json.dumps({"running": False, "processes": {}}) if as_json else "not running")
-        sys.exit(3)
-    usage = {name: _usage(process) for name, process in state.processes.items()}
-    if as_json:
-        document = {"running": True, **state.model_dump(mode="json")}
-        for name, process in document["processes"].items():
-            process["usage"] = usage[name]
-        print(json.dumps(document, indent=2))
-    else:
-        _print_table(state, usage)
+    usage = _usage(state)
+    if not as_json:
+        Console().print(_table(state, usage))
+        return
+    processes = {
+        name: {
+            **process.model_dump(mode="json"),
+            "usage": usage[name].model_dump() if name in usage else None,
+        }
+        for name, process in state.processes.items()
+    }
+    whole = state.model_dump(mode="json", exclude={"processes"})
+    print(json.dumps({"running": True, **whole, "processes": processes}, indent=2))
 
 
-def _usage(process: ProcessState) -> dict[str, float]:
-    """Return resident bytes and CPU percent of a process and its children."""
+def _usage(state: State) -> dict[str, Usage]:
+    """Measure every process with its children over one short interval."""
+    families = {name: _family(process) for name, process in state.processes.items() if process.id}
+    for family in families.values():
+        _cpu_percent(family)
+    time.sleep(CPU_SAMPLE_SECONDS)
+    return {
+        name: Usage(rss_bytes=_rss_bytes(family), cpu_percent=_cpu_percent(family))
+        for name, family in families.items()
+    }
+
+
+def _family(process: ProcessState) -> list[psutil.Process]:
     if process.id is None or not process.id.is_alive():
-        return {}
+        return []
     try:
         top = psutil.Process(process.id.pid)
-        family = [top, *top.children(recursive=True)]
-        return {"rss_bytes": sum(member.memory_info().rss for member in family)}
+        return [top, *top.children(recursive=True)]
     except psutil.Error:
-        return {}
+        return []
 
 
-def _print_table(state: State, usage: dict[str, dict[str, float]]) -> None:
-    table = Table("process", "state", "pid", "restarts", "address")
+def _cpu_percent(family: list[psutil.Process]) -> float:
+    """Return the use of one core since the last call, 0 at the first."""
+    total = 0.0
+    for member in family:
+        try:
+            total += member.cpu_percent()
+        except psutil.Error:  # It ended meanwhile.
+            continue
+    return round(total, 1)
+
+
+def _rss_bytes(family: list[psutil.Process]) -> int:
+    total = 0
+    for member in family:
+        try:
+            total += member.memory_info().rss
+        except psutil.Error:  # It ended meanwhile.
+            continue
+    return total
+
+
+def _table(state: State, usage: Mapping[str, Usage]) -> Table:
+    table = Table("process", "state", "pid", "restarts", box=box.SIMPLE_HEAD)
+    if usage:
+        table.add_column("memory", justify="right")
+        table.add_column("CPU", justify="right")
+    table.add_column("address", overflow="fold")
     for name, process in state.processes.items():
         style = _STYLES.get(process.phase, "yellow")
-        table.add_row(
+        cells = [
             name,
             f"[{style}]{process.phase}[/]",
             "" if process.id is None else str(process.id.pid),
             str(process.restarts),
-            process.url or "",
-        )
-    Console().print(table)
+        ]
+        if usage:
+            used = usage.get(name)
+            cells += (
+                [f"{used.rss_bytes / MEBIBYTE:.0f} MiB", f"{used.cpu_percent} %"]
+                if used
+                else ["", ""]
+            )
+        table.add_row(*cells, process.message or process.url or "")
+    return table

@@ -35,9 +35,7 @@ class Installation(BaseModel):
         except FileNotFoundError:
             return cls()
         except ValueError as error:
-            message = (
-                f"{directory / FILE_NAME} is damaged ({error}). Run `make clean` to start afresh."
-            )
+            message = f"{directory / FILE_NAME} is damaged: {error}. `make clean` starts afresh."
             raise LocalError(message) from error
 
     def save(self, directory: Path) -> None:
@@ -70,7 +68,7 @@ class Installation(BaseModel):
 
 
 def others_can_reach(path: Path) -> bool:
-    """Whether a user without rights of its own can enter every directory on the way to the path."""
+    """Whether a user without rights of its own can enter every directory above the path."""
     return all(
         parent.stat().st_mode & stat.S_IXOTH
         for parent in [*path.resolve().parents]

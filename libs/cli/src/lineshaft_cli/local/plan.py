@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lineshaft_cli.local import databases, definitions, docker, postgres, rabbitmq
-from lineshaft_cli.local.child import Spec
+from lineshaft_cli.local.child import Account, Spec
 from lineshaft_cli.local.endpoints import Endpoints
 from lineshaft_cli.local.errors import LocalError
 from lineshaft_cli.local.installation import Installation, place_for_other_user
@@ -38,7 +38,7 @@ class Request:
     def check(self) -> None:
         """Refuse names that nothing has."""
         known = {*SERVERS, *(process.name for process in self.table)}
-        unknown = sorted((self.only or set()) - known)
+        unknown = sorted(name for name in self.only or () if name not in known)
         if unknown:
             message = f"no such process: {', '.join(unknown)}. Known: {', '.join(sorted(known))}"
             raise LocalError(message)
@@ -108,7 +108,7 @@ def _installation(request: Request) -> Installation:
 def _servers(
     request: Request, installation: Installation, environment: Mapping[str, str]
 ) -> tuple[list[Spec], Endpoints]:
-    """Describe the servers to start; an address in the environment replaces the one of that kind."""
+    """Describe the servers to start; an address in the environment replaces a server."""
     specs: list[Spec] = []
     found = docker.endpoints(installation) if request.servers == docker.KIND else Endpoints()
     amqp, database = environment.get(AMQP_URL), environment.get(POSTGRES_URL)
@@ -146,7 +146,7 @@ def _node(request: Request, installation: Installation) -> rabbitmq.Node:
 
 def _cluster(request: Request, installation: Installation) -> postgres.Cluster:
     place = request.directory
-    if postgres.system_account() is not None:
+    if postgres.system_account() != Account():
         place = place_for_other_user(request.directory)
     return postgres.Cluster(
         place=place,

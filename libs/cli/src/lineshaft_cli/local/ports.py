@@ -5,7 +5,7 @@ import socket
 from collections.abc import Container
 
 LOOPBACK = "127.0.0.1"
-# Below the ephemeral range of Linux, so that no outgoing connection takes a port between two starts.
+# Below the ephemeral range of Linux: no outgoing connection takes a port between two starts.
 FIRST, LAST = 20_000, 29_999
 ATTEMPTS_MAX = 200
 

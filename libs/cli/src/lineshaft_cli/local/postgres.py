@@ -9,11 +9,14 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lineshaft_cli.local import readiness
 from lineshaft_cli.local.child import Account, Spec
+from lineshaft_cli.local.death_signal import die_with
 from lineshaft_cli.local.errors import LocalError, MissingProgramsError
+from lineshaft_cli.local.files import write_atomically
 from lineshaft_cli.local.log_file import LogFile
 from lineshaft_cli.local.ports import LOOPBACK
 from lineshaft_cli.local.process_id import ProcessId
@@ -37,10 +40,10 @@ def binaries(data: Path | None = None) -> Path | None:
     return found[max(found, key=int)] if found else None
 
 
-def system_account() -> Account | None:
-    """Return the user that the server must run as; None when it may run as ourselves."""
+def system_account() -> Account:
+    """Return the user that the server must run as: it refuses to run as root."""
     if os.getuid() != 0:
-        return None
+        return Account()
     entry = pwd.getpwnam(SYSTEM_USER)
     return Account(uid=entry.pw_uid, gid=entry.pw_gid)
 
@@ -86,7 +89,7 @@ class Cluster:
         return f"postgresql://{user}:{secret}@{LOOPBACK}:{self.port}/{database}"
 
     async def _prepare(self) -> None:
-        """Make the cluster when there is none: aside first, so that a kill leaves no half of one."""
+        """Make the cluster when there is none: aside first, so a kill leaves no half of one."""
         if (self.data / "PG_VERSION").exists():
             end_leftover(self.data)
             return
@@ -94,9 +97,9 @@ class Cluster:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(mode=0o700)
         password = self.place / "superuser.password"
-        password.write_text(self.password, encoding="utf-8")
+        write_atomically(password, self.password)
         account = system_account()
-        if account is not None:
+        if account.uid is not None and account.gid is not None:
             os.chown(aside, account.uid, account.gid)
             os.chown(password, account.uid, account.gid)
         try:
@@ -105,21 +108,19 @@ class Cluster:
             password.unlink(missing_ok=True)
         aside.rename(self.data)
 
-    async def _initdb(self, data: Path, password: Path, account: Account | None) -> None:
+    async def _initdb(self, data: Path, password: Path, account: Account) -> None:
         program = binaries()
         if program is None:
             raise MissingProgramsError("PostgreSQL is not installed")
-        password.chmod(0o600)
         options = ["-E", "UTF8", "--locale=C.UTF-8", "-A", "scram-sha-256", "-U", SUPERUSER]
         if self.throwaway:
             options.append("--no-sync")
-        as_user = (
-            {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
-        )
         process = await asyncio.create_subprocess_exec(
             str(program / "initdb"), "-D", str(data), f"--pwfile={password}", *options,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            cwd=self.place, env=self._environment(), **as_user,
+            cwd=self.place, env=self._environment(), start_new_session=True,
+            preexec_fn=partial(die_with, os.getpid(), signal.SIGKILL),
+            user=account.uid, group=account.gid, extra_groups=account.groups,
         )  # fmt: skip
         output, _ = await process.communicate()
         if process.returncode != 0:

@@ -97,7 +97,7 @@ class Node:
         return f"http://{user}:{self.passwords[user]}@{LOOPBACK}:{port}"
 
     async def _epmd_is_up(self) -> None:
-        """Wait for our port mapper: without one the node would start its own, in the background."""
+        """Wait for our port mapper: without one the node would put its own in the background."""
         check = readiness.tcp(self.ports["epmd"])
         for _ in range(EPMD_CHECKS_MAX):
             if await check():
@@ -150,7 +150,7 @@ class Node:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": arguments,
             "ERL_EPMD_PORT": str(self.ports["epmd"]),
             "ERL_EPMD_ADDRESS": LOOPBACK,
-            # Makes the start script become the Erlang machine instead of waiting beside it, so that
-            # our signals reach the node itself.
+            # Makes the start script become the Erlang machine instead of waiting beside it: our
+            # signals then reach the node itself.
             "RUNNING_UNDER_SYSTEMD": "true",
         }

@@ -48,8 +48,8 @@ def amqp(port: int) -> Check:
 def postgresql(port: int) -> Check:
     """Ready when the server answers a start-up packet with anything but "cannot connect now".
 
-    A cluster that starts or recovers answers with an error frame whose SQLSTATE is 57P03; a request
-    for a password means that it takes connections.
+    A cluster that starts or recovers answers with an error frame whose SQLSTATE is 57P03; a
+    request for a password means that it takes connections.
     """
     parameters = b"user\x00readiness\x00database\x00postgres\x00\x00"
     packet = (8 + len(parameters)).to_bytes(4, "big") + (196608).to_bytes(4, "big") + parameters

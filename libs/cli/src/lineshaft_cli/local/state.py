@@ -3,7 +3,7 @@
 import enum
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,7 +63,7 @@ class StateFile:
         self._lock = directory / "supervisor.lock"
 
     def read(self) -> State | None:
-        """Return the last state written; None when nothing ran here yet or the file is unreadable."""
+        """Return the last state written; None when nothing ran here yet or it is unreadable."""
         try:
             return State.model_validate_json(self.path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValidationError):
@@ -74,7 +74,7 @@ class StateFile:
         write_atomically(self.path, state.model_dump_json(indent=2))
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self) -> Generator[None]:
         """Be the one supervisor of the directory; the kernel lets go when the process dies."""
         handle = os.open(self._lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:

@@ -3,7 +3,9 @@
 import signal
 from pathlib import Path
 
-from lineshaft_cli.local import leftovers
+from lineshaft_cli.local import docker, leftovers
+from lineshaft_cli.local.installation import Installation
+from lineshaft_cli.local.plan import ROOT
 from lineshaft_cli.local.state import StateFile
 
 # Services have 10 s, servers 20 s, each enforced by the supervisor itself.
@@ -19,4 +21,6 @@ def stop(directory: Path) -> bool:
     if state is not None:
         state.supervisor.end(signal.SIGTERM, grace_seconds=SUPERVISOR_SECONDS)
     ended = leftovers.end(directory)
+    if Installation.load(directory).servers == docker.KIND:
+        docker.Containers(ROOT, directory).stop()
     return was_running or ended > 0
