@@ -1,0 +1,178 @@
+"""Golden messages: a minimal, a full and some invalid ones of each type, kept once written."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from lineshaft_contracts.door import validate_plant_event
+from lineshaft_contracts.problems import ProblemError
+from lineshaft_contracts.registry import Contract, Kind, read
+from lineshaft_contracts.schemas import WithoutTitles
+
+ID = "01998f0a-5e80-7c3a-9d2e-1f3b5a7c9e01"
+MOMENT = "2026-03-02T06:15:00Z"
+WORDS: dict[str, Any] = {
+    "alert_id": "QA-0031",
+    "characteristic": "piston-ring-diameter",
+    "code": "material_missing",
+    "condition_name": "diameter-out-of-limits",
+    "defect_code": "diameter",
+    "equipment": "/acme/north/stamping/line-1/press-1",
+    "job_order_id": "JO-2026-0412",
+    "job_type": "report.generate",
+    "material_definition_id": "piston-ring-74",
+    "material_lot_id": "LOT-0007",
+    "nonconformance_id": "NC-0012",
+    "operations_request_id": "SO-88121",
+    "operations_segment_id": "20-press",
+    "personnel_id": "op-17",
+    "reason_code": "tool-broken",
+    "region": "eu-west",
+    "storage_location": "store-a",
+    "tenant": "acme",
+    "timezone": "Europe/Berlin",
+    "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+    "span_id": "00f067aa0ba902b7",
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "uom": "pcs",
+    "version": "0.1.0",
+}
+"""Sensible values by the name of the field."""
+
+
+def valid(contract: Contract, *, full: bool) -> dict[str, Any]:
+    """Propose a message of the type, with all optional fields or with none."""
+    plant = contract.external
+    source = "/acme/north/stamping/line-1/press-1" if plant else f"/services/{_sender(contract)}"
+    message: dict[str, Any] = {"specversion": "1.0", "id": ID, "source": source}
+    message |= {"type": contract.type, "time": MOMENT, "tenant": "acme"}
+    if full:
+        message |= {
+            "subject": "JO-2026-0412",
+            "datacontenttype": "application/json",
+            "priority": "high",
+            "partitionkey": "JO-2026-0412",
+            "sequence": "000000017",
+            "expirytime": "2026-03-02T07:15:00Z",
+            "correlationid": "01998f0a-5e80-7c3a-9d2e-1f3b5a7c9e00",
+            "causationid": "01998f0a-5e80-7c3a-9d2e-1f3b5a7c9e00",
+            "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "tracestate": "lineshaft=1",
+        }
+    schema = contract.model.model_json_schema(schema_generator=WithoutTitles)
+    return {**message, "data": _Sampler(schema, full=full).sample(schema, "data")}
+
+
+def invalid(contract: Contract) -> dict[str, dict[str, Any]]:
+    """Propose messages of the type that must be refused, by what is wrong with them."""
+    good = valid(contract, full=False)
+    schema = contract.model.model_json_schema(schema_generator=WithoutTitles)
+    proposed: dict[str, dict[str, Any]] = {"data-is-no-object": {**good, "data": "text"}}
+    for name in schema.get("required", [])[:1]:
+        rest = {field: value for field, value in good["data"].items() if field != name}
+        proposed[f"without-{name.replace('_', '-')}"] = {**good, "data": rest}
+    for name in schema.get("properties", {}):
+        wrong = {**good, "data": {**good["data"], name: [{"no": "such thing"}]}}
+        if not accepted(contract, wrong):
+            proposed[f"wrong-{name.replace('_', '-')}"] = wrong
+            break
+    if contract.external:
+        data = {**good["data"], "job_oder_id": "JO-1"}
+        proposed["with-misspelt-field"] = {**good, "data": data}
+        proposed["of-another-tenant"] = {**good, "tenant": "other"}
+    return proposed
+
+
+def accepted(contract: Contract, message: dict[str, Any]) -> bool:
+    """Tell whether the door (for plant events) or a consumer takes the message."""
+    body = json.dumps(message).encode()
+    try:
+        if contract.external:
+            validate_plant_event(body)
+        read(contract.type, body)
+    except (ProblemError, ValidationError):
+        return False
+    return True
+
+
+def _sender(contract: Contract) -> str:
+    asked = contract.kind in (Kind.COMMAND, Kind.QUERY)
+    return "gateway" if asked or contract.owner == "any" else contract.owner
+
+
+class _Sampler:
+    """Makes a value that a JSON Schema accepts."""
+
+    def __init__(self, root: dict[str, Any], *, full: bool) -> None:
+        self._definitions: dict[str, Any] = root.get("$defs", {})
+        self._full = full
+        self._depth = 0
+
+    def sample(self, schema: Any, name: str) -> Any:
+        """Return a value for the field `name`."""
+        if schema is True:
+            return "any"
+        if "$ref" in schema:
+            schema = self._definitions[schema["$ref"].removeprefix("#/$defs/")]
+        for composed in ("anyOf", "oneOf", "allOf"):
+            if composed in schema:
+                return self.sample(schema[composed][0], name)
+        if "const" in schema:
+            return schema["const"]
+        if "enum" in schema:
+            return schema["enum"][0]
+        samplers: dict[str, Callable[[dict[str, Any], str], Any]] = {
+            "object": self._object,
+            "array": self._array,
+            "string": self._string,
+            "integer": self._number,
+            "number": self._number,
+            "boolean": lambda _schema, _name: True,
+            "null": lambda _schema, _name: None,
+        }
+        return samplers.get(schema.get("type", ""), self._string)(schema, name)
+
+    def _object(self, schema: dict[str, Any], name: str) -> dict[str, Any]:
+        if "properties" not in schema:
+            values: Any = schema.get("additionalProperties")
+            return {"total": self.sample(values, name)} if self._full and values else {}
+        return dict(self._fields(schema))
+
+    def _fields(self, schema: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        self._depth += 1
+        required = schema.get("required", [])
+        for name, field in schema["properties"].items():
+            if name in required or (self._full and self._depth < DEPTH_MAX):
+                yield name, self.sample(field, name)
+        self._depth -= 1
+
+    def _array(self, schema: dict[str, Any], name: str) -> list[Any]:
+        if "prefixItems" in schema:
+            return [self.sample(item, name) for item in schema["prefixItems"]]
+        some = max(schema.get("minItems", 0), int(self._full and self._depth < DEPTH_MAX))
+        return [self.sample(schema.get("items", {}), name.removesuffix("s"))] * some
+
+    @staticmethod
+    def _number(schema: dict[str, Any], name: str) -> int | float:
+        lowest = schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1)
+        usual = 500 if name == "severity" else 12 if schema["type"] == "integer" else 12.5
+        highest = schema.get("maximum", schema.get("exclusiveMaximum", usual + 1) - 1)
+        return max(lowest, min(usual, highest))
+
+    @staticmethod
+    def _string(schema: dict[str, Any], name: str) -> str:
+        formats = {"date-time": MOMENT, "uuid": ID, "date": "2026-03-02", "time": "06:00:00"}
+        if schema.get("format") in formats:
+            return formats[schema["format"]]
+        if "pattern" in schema and schema["pattern"].startswith("^-?["):
+            return "74.002" if name == "measurement" else "120"
+        for word in (name, name.removeprefix("from_"), name.removeprefix("to_")):
+            if word in WORDS:
+                return str(WORDS[word])
+        return name.replace("_", "-")
+
+
+DEPTH_MAX = 6
+"""Optional fields deeper than this are left out, so that recursive models end."""
