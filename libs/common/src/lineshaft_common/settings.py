@@ -36,7 +36,9 @@ class Settings(BaseSettings):
     metrics_interval_seconds: Annotated[float, Field(gt=0, le=3600)] = 30.0
     trace_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of traces that start here and are recorded; a caller's decision is followed."""
-    object_store_url: str = Field(default_factory=lambda: Path(".lineshaft/objects").resolve().as_uri())
+    object_store_url: str = Field(
+        default_factory=lambda: Path(".lineshaft/objects").resolve().as_uri()
+    )
     """Where artifacts are kept: file:///, s3://, gs:// or az://."""
 
     @classmethod
@@ -45,9 +47,7 @@ class Settings(BaseSettings):
         try:
             return cls.model_validate({})
         except ValidationError as error:
-            lines = [
-                f"  {cls._variable(item['loc'])}: {item['msg']}" for item in error.errors()
-            ]
+            lines = [f"  {cls._variable(item['loc'])}: {item['msg']}" for item in error.errors()]
             raise SettingsError("settings are not usable:\n" + "\n".join(lines)) from None
 
     @classmethod

@@ -7,7 +7,7 @@ Attributes follow OpenTelemetry's semantic conventions for messaging.
 
 import os
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -64,14 +64,17 @@ async def start(
     )
     if exporter is None and os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
-            OTLPSpanExporter,  # It brings requests and protobuf, which only an exporting process needs.
+            OTLPSpanExporter,  # It brings requests and protobuf: only for who exports.
         )
 
         exporter = OTLPSpanExporter(timeout=5)
     if exporter is not None:
         provider.add_span_processor(
             BatchSpanProcessor(
-                exporter, schedule_delay_millis=1000, max_queue_size=8192, max_export_batch_size=512
+                exporter,
+                schedule_delay_millis=1000,
+                max_queue_size=8192,
+                max_export_batch_size=512,
             )
         )
     trace.set_tracer_provider(provider)
@@ -98,7 +101,10 @@ def parse(traceparent: object, tracestate: object = None) -> SpanContext | None:
     except ValueError:
         trace_state = TraceState()
     return SpanContext(
-        trace_id, span_id, is_remote=True, trace_flags=TraceFlags(int(match[4], 16) & 1),
+        trace_id,
+        span_id,
+        is_remote=True,
+        trace_flags=TraceFlags(int(match[4], 16) & 1),
         trace_state=trace_state,
     )
 
@@ -136,7 +142,7 @@ def span(
     parent: Context | None = None,
     links: Sequence[Link] = (),
     attributes: dict[str, Any] | None = None,
-) -> Iterator[Span]:
+) -> Generator[Span]:
     """Run a block as a span; an error or a cancellation in it marks the span as failed."""
     started = tracer().start_span(
         name, context=parent, kind=kind, links=links, attributes=attributes
@@ -159,7 +165,9 @@ def publish(envelope: Envelope[Any], exchange: str, routing_key: str) -> Envelop
     """
     carried = parse(envelope.traceparent, envelope.tracestate)
     parent = (
-        trace.set_span_in_context(NonRecordingSpan(carried)) if carried else otel_context.get_current()
+        trace.set_span_in_context(NonRecordingSpan(carried))
+        if carried
+        else otel_context.get_current()
     )
     if not trace.get_current_span(parent).get_span_context().is_valid:
         return envelope
@@ -181,7 +189,7 @@ def publish(envelope: Envelope[Any], exchange: str, routing_key: str) -> Envelop
 
 
 @contextmanager
-def process(queue: str, contexts: Sequence[Context], *, name: str = "process") -> Iterator[Span]:
+def process(queue: str, contexts: Sequence[Context], *, name: str = "process") -> Generator[Span]:
     """Run a handler as a CONSUMER span: child of the sender for one message, links for more."""
     parent, links = EMPTY, list[Link]()
     if len(contexts) == 1:

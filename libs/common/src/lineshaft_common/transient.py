@@ -1,7 +1,6 @@
 """Which failures pass by themselves, so that waiting is right and giving up is not."""
 
 import asyncpg
-
 from lineshaft_contracts.problems import ProblemError
 
 TRANSIENT_ERRORS: tuple[type[Exception], ...] = (

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
-from lineshaft_contracts.envelope import Asking, Envelope, Message
-from lineshaft_contracts.registry import contract_of
+from lineshaft_contracts.envelope import Asking, Envelope, Message, Priority
+from lineshaft_contracts.registry import find
 from lineshaft_contracts.topology import Queue
 from opentelemetry.context import Context
 
@@ -63,7 +63,7 @@ class Outgoing:
 
 def outgoing(envelope: Envelope[Any]) -> Outgoing:
     """Write an envelope for the exchange that its contract names."""
-    contract = contract_of(type(envelope.data))
+    contract = find(envelope.type)
     if contract.exchange is None:
         raise ValueError(f"{contract.type} is a reply; it travels by `Delivery.reply`")
     headers: dict[str, str | int] = {"tenant": envelope.tenant}
@@ -81,7 +81,9 @@ def outgoing(envelope: Envelope[Any]) -> Outgoing:
         headers=headers,
         priority=envelope.priority,
         persistent=contract.durable,
-        time_to_live_milliseconds=lifetime and int(lifetime.total_seconds() * 1000),
+        time_to_live_milliseconds=None
+        if lifetime is None
+        else int(lifetime.total_seconds() * 1000),
         app_id=envelope.source,
     )
 
@@ -90,7 +92,14 @@ class Delivery(Generic[D]):
     """One received message, and what may be done with it."""
 
     __slots__ = (
-        "_reply", "body", "context", "envelope", "headers", "parked", "redelivered", "routing_key",
+        "_reply",
+        "body",
+        "context",
+        "envelope",
+        "headers",
+        "parked",
+        "redelivered",
+        "routing_key",
     )
 
     def __init__(
@@ -199,6 +208,7 @@ class Bus(Protocol):
         *,
         tenant: str,
         source: str,
+        priority: Priority = Priority.NORMAL,
         deadline_seconds: float = ASK_DEADLINE_SECONDS,
     ) -> R:
         """Send a command or query and wait for its reply.

@@ -120,7 +120,9 @@ class Link:
         )
         self._connection = connection
         transport: Any = connection.transport
-        transport.connection.closing.add_done_callback(lambda _: self.restart("closed by the broker"))
+        transport.connection.closing.add_done_callback(
+            lambda _: self.restart("closed by the broker")
+        )
         async with self._lock:
             for user in list(self._users):
                 await asyncio.wait_for(user.open(connection), CONNECT_TIMEOUT_SECONDS)

@@ -79,7 +79,9 @@ class Publisher:
         self._tag_of.clear()
         self._returned.clear()
         for _, ticket, index in unconfirmed.values():
-            self._settle(ticket, index, OutcomeUnknownError("the connection was lost before a confirm"))
+            self._settle(
+                ticket, index, OutcomeUnknownError("the connection was lost before a confirm")
+            )
         self._make_space()
 
     async def publish_many(
@@ -148,7 +150,7 @@ class Publisher:
                 tag += 1
             await channel.write([message for message, _, _ in batch])
 
-    def _on_confirm(self, tag: int, multiple: bool, positive: bool) -> None:  # noqa: FBT001
+    def _on_confirm(self, tag: int, multiple: bool, positive: bool) -> None:
         tags = [tag] if not multiple and tag in self._unconfirmed else list[int]()
         if multiple:
             for unconfirmed in self._unconfirmed:  # They are in the order of their tags.
@@ -178,4 +180,3 @@ class Publisher:
     def _settle(ticket: _Ticket, index: int, error: PublishError | None) -> None:
         PUBLISHED.labels("confirmed" if error is None else type(error).__name__).inc()
         ticket.settle(index, error)
-

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import structlog
 from aio_pika.abc import AbstractConnection
-from lineshaft_contracts.envelope import Asking, Envelope, Message
+from lineshaft_contracts.envelope import Asking, Envelope, Message, Priority
 from lineshaft_contracts.problems import Problem, ProblemError
 from lineshaft_contracts.topology import TOPOLOGY, Queue, Topology
 
@@ -32,6 +32,7 @@ from lineshaft_common.messaging.consumer import Consumer
 from lineshaft_common.messaging.link import Link
 from lineshaft_common.messaging.publisher import Publisher
 from lineshaft_common.messaging.rpc import Asker, reply_message
+from lineshaft_common.messaging.settling import Settler
 from lineshaft_common.messaging.wire import Received
 
 log = structlog.get_logger(__name__)
@@ -98,11 +99,17 @@ class RabbitBus:
         *,
         tenant: str,
         source: str,
+        priority: Priority = Priority.NORMAL,
         deadline_seconds: float = ASK_DEADLINE_SECONDS,
     ) -> R:
         """See `Bus.ask`."""
         (reply,) = await self._asker.ask(
-            question, tenant=tenant, source=source, replies_max=1, deadline_seconds=deadline_seconds
+            question,
+            tenant=tenant,
+            source=source,
+            priority=priority,
+            replies_max=1,
+            deadline_seconds=deadline_seconds,
         )
         if isinstance(reply, Problem):
             raise ProblemError(reply)
@@ -165,7 +172,9 @@ class RabbitBus:
             yield
 
     @asynccontextmanager
-    async def read_log(self, queue: Queue, start: Start) -> AsyncGenerator[AsyncIterator[LogRecord]]:
+    async def read_log(
+        self, queue: Queue, start: Start
+    ) -> AsyncGenerator[AsyncIterator[LogRecord]]:
         """See `Bus.read_log`."""
         name = f"{self._publishing.name}-log"
         async with Link(self._url, name) as link, stream.read(link, queue, start) as records:
@@ -193,15 +202,8 @@ class RabbitBus:
     async def _consume(
         self, queue: Queue, handle: BatchHandler, *, batch_max: int, raw: bool = False
     ) -> AsyncGenerator[None]:
-        consumer = Consumer(
-            self._consuming,
-            self._publisher,
-            queue,
-            handle,
-            batch_max=batch_max,
-            raw=raw,
-            reply=self._reply,
-        )
+        settler = Settler(queue, handle, self._publisher, raw=raw, reply=self._reply)
+        consumer = Consumer(self._consuming, queue, settler, batch_max=batch_max)
         await self._consuming.add(consumer)
         try:
             yield
@@ -272,7 +274,10 @@ async def connect(
     Waits up to a minute for a broker that is still starting; after that connections are kept up
     in the background, and calls fail with UnavailableError while there is none.
     """
-    async with Link(url, f"{name}-publish") as publishing, Link(url, f"{name}-consume") as consuming:
+    async with (
+        Link(url, f"{name}-publish") as publishing,
+        Link(url, f"{name}-consume") as consuming,
+    ):
         bus = RabbitBus(url, publishing, consuming)
         await bus.start(declares)
         await publishing.wait_up(STARTUP_TIMEOUT_SECONDS)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from aio_pika.abc import AbstractConnection
-from lineshaft_contracts.envelope import Asking, Message, envelop, uuid7
+from lineshaft_contracts.envelope import Asking, Message, Priority, envelop, uuid7
 from lineshaft_contracts.problems import Problem, ProblemError
 from lineshaft_contracts.registry import contract_of
 from pydantic import ValidationError
@@ -42,6 +42,7 @@ class Asker(Publisher):
         *,
         tenant: str,
         source: str,
+        priority: Priority = Priority.NORMAL,
         replies_max: int,
         deadline_seconds: float,
     ) -> list[Message]:
@@ -55,7 +56,14 @@ class Asker(Publisher):
         loop = asyncio.get_running_loop()
         ends = loop.time() + deadline_seconds
         try:
-            message = self._question(question, tenant, source, asked_id, deadline_seconds)
+            message = self._question(
+                question,
+                tenant=tenant,
+                source=source,
+                priority=priority,
+                asked_id=asked_id,
+                deadline_seconds=deadline_seconds,
+            )
             (error,) = await self.publish_many([message], deadline_seconds=deadline_seconds)
             if error is not None:
                 raise error
@@ -73,7 +81,13 @@ class Asker(Publisher):
 
     @staticmethod
     def _question(
-        question: Asking[Any], tenant: str, source: str, asked_id: str, deadline_seconds: float
+        question: Asking[Any],
+        *,
+        tenant: str,
+        source: str,
+        priority: Priority,
+        asked_id: str,
+        deadline_seconds: float,
     ) -> Outgoing:
         contract = contract_of(type(question))
         durable = contract.durable
@@ -81,8 +95,11 @@ class Asker(Publisher):
             question,
             source=source,
             tenant=tenant,
+            priority=priority,
             # A command outlives its asker; a question is worthless after the deadline.
-            expirytime=None if durable else datetime.now(UTC) + timedelta(seconds=deadline_seconds),
+            expirytime=None
+            if durable
+            else datetime.now(UTC) + timedelta(seconds=deadline_seconds),
         )
         exchange = contract.exchange.name if contract.exchange else ""
         message = outgoing(tracing.publish(envelope, exchange, envelope.key))

@@ -23,7 +23,7 @@ class BadStartError(ValueError):
 
 
 class _Reader:
-    """Consumes the stream from where it stopped; a robust consumer would begin again at `start`."""
+    """Goes on where it stopped; a robust consumer would begin again at `start`."""
 
     def __init__(self, link: Link, queue: Queue, start: Start) -> None:
         self._link = link
@@ -40,7 +40,9 @@ class _Reader:
         channel.on_cancel = lambda: self._link.restart("stream consumer cancelled")
         channel.closing.add_done_callback(lambda _: self._link.restart("stream channel closed"))
         self._channel = channel
-        await channel.consume(self._queue.name, arguments={"x-stream-offset": _offset(self._start)})
+        await channel.consume(
+            self._queue.name, arguments={"x-stream-offset": _offset(self._start)}
+        )
 
     def lost(self) -> None:
         self._channel = None
@@ -59,7 +61,11 @@ class _Reader:
             context=tracing.extract(headers.get("traceparent"), headers.get("tracestate")),
         )
         # A chunk of the stream is delivered whole: what lies before the start is skipped here.
-        if not isinstance(self._start, int) or isinstance(self._start, bool) or offset >= self._start:
+        if (
+            not isinstance(self._start, int)
+            or isinstance(self._start, bool)
+            or offset >= self._start
+        ):
             self._records.put_nowait((record, received.tag))
 
     async def __aiter__(self) -> AsyncIterator[LogRecord]:

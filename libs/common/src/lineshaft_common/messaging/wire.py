@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pamqp.frame
 from aio_pika.abc import AbstractConnection
@@ -39,8 +39,8 @@ class Received:
     @property
     def headers(self) -> dict[str, Any]:
         """The sender's headers, or none."""
-        headers = self.properties.headers
-        return headers if isinstance(headers, dict) else {}
+        headers: object = self.properties.headers
+        return cast("dict[str, Any]", headers) if isinstance(headers, dict) else {}
 
 
 class FastChannel:
@@ -88,7 +88,9 @@ class FastChannel:
         self, queue: str, *, no_ack: bool = False, arguments: dict[str, Any] | None = None
     ) -> None:
         """Start deliveries of a queue to `on_deliver`."""
-        await self._raw.basic_consume(queue, _never, no_ack=no_ack, arguments=arguments, timeout=10)
+        await self._raw.basic_consume(
+            queue, _never, no_ack=no_ack, arguments=arguments, timeout=10
+        )
 
     async def ack(self, tag: int, *, multiple: bool = False) -> None:
         """Acknowledge one delivery, or all up to it."""
@@ -143,7 +145,9 @@ class FastChannel:
 
     async def _confirm(self, frame: Any) -> None:
         if self.on_confirm is not None:
-            self.on_confirm(frame.delivery_tag, bool(frame.multiple), isinstance(frame, spec.Basic.Ack))
+            self.on_confirm(
+                frame.delivery_tag, bool(frame.multiple), isinstance(frame, spec.Basic.Ack)
+            )
 
     async def _return(self, frame: Any) -> None:
         properties, _ = await self._content()

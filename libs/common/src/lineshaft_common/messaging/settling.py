@@ -1,0 +1,198 @@
+"""Settling: the one place that decides between acknowledge, retry and dead letter."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Protocol
+
+import structlog
+from lineshaft_contracts.envelope import Envelope, Message, Unregistered
+from lineshaft_contracts.registry import UnknownTypeError, read
+from lineshaft_contracts.topology import DEAD_LETTER, Queue
+from prometheus_client import Counter
+from pydantic import ValidationError
+
+from lineshaft_common import tracing
+from lineshaft_common.messaging.bus import Delivery, Outgoing, PublishError
+from lineshaft_common.messaging.wire import Received
+from lineshaft_common.transient import is_transient
+
+log = structlog.get_logger(__name__)
+
+ATTEMPTS_MAX = 4
+DELIVERIES_MAX = 10
+BACKOFF_SECONDS_MAX = 10.0
+
+CONSUMED = Counter(
+    "lineshaft_amqp_consumed_total", "Messages by queue and outcome", ["queue", "outcome"]
+)
+
+Deliver = Callable[[Sequence[Delivery[Any]]], Awaitable[None]]
+Reply = Callable[[Received, Message], Awaitable[None]]
+
+
+class Publishes(Protocol):
+    """Whatever takes the dead letters."""
+
+    async def publish_many(
+        self, messages: Sequence[Outgoing], *, deadline_seconds: float
+    ) -> list[PublishError | None]:
+        """Send in order; the outcome of each message."""
+        ...
+
+
+class Settler:
+    """Brings every message of a batch to an end: handled, or put aside with a reason.
+
+    A failure that may pass (is_transient) is waited out with back-off while the message stays
+    unacknowledged. Any other failure of a batch is narrowed down message by message; one that
+    fails ATTEMPTS_MAX times, cannot be read, or was delivered DELIVERIES_MAX times (it ends the
+    process that handles it) goes to the dead-letter queue with the reason in its headers.
+    """
+
+    def __init__(
+        self, queue: Queue, handle: Deliver, publisher: Publishes, *, raw: bool, reply: Reply
+    ) -> None:
+        self._queue = queue
+        self._handle = handle
+        self._publisher = publisher
+        self._raw = raw
+        self._reply = reply
+
+    async def settle(self, batch: list[Received]) -> None:
+        """Handle or dead-letter every message; return only when all may be acknowledged."""
+        deliveries: list[tuple[Received, Delivery[Any]]] = []
+        for received in batch:
+            if _deliveries(received) > DELIVERIES_MAX:
+                await self._dead_letter(received, "delivered_too_often", "its handler never ended")
+                continue
+            try:
+                deliveries.append((received, self._read(received)))
+            except UnknownTypeError as error:
+                await self._dead_letter(received, "unknown_type", str(error))
+            except ValidationError as error:
+                detail = "; ".join(
+                    f"{'/'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5]
+                )
+                await self._dead_letter(received, "invalid_message", detail)
+        if deliveries and not await self._try(deliveries):
+            for pair in deliveries:
+                await self._try_alone(*pair)
+
+    async def _try(self, pairs: list[tuple[Received, Delivery[Any]]]) -> bool:
+        """Hand over a batch; False when it failed for a reason that lies in its messages."""
+        delay = 0.1
+        while True:
+            deliveries = [delivery for _, delivery in pairs]
+            try:
+                with tracing.process(self._queue.name, [d.context for d in deliveries]):
+                    await self._handle(deliveries)
+            except Exception as error:
+                if not is_transient(error):
+                    if len(pairs) > 1:
+                        log.warning(
+                            "batch_failed", queue=self._queue.name, error=repr(error)[:300]
+                        )
+                        return False
+                    raise
+                log.warning("waiting_to_retry", queue=self._queue.name, error=repr(error)[:300])
+                CONSUMED.labels(self._queue.name, "waited").inc(len(pairs))
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, BACKOFF_SECONDS_MAX)
+                continue
+            for received, delivery in pairs:
+                if delivery.parked is not None:
+                    await self._dead_letter(received, *delivery.parked)
+                else:
+                    CONSUMED.labels(self._queue.name, "handled").inc()
+            return True
+
+    async def _try_alone(self, received: Received, delivery: Delivery[Any]) -> None:
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                await self._try([(received, delivery)])
+            except Exception as error:
+                log.exception(
+                    "message_failed",
+                    queue=self._queue.name,
+                    attempt=attempt,
+                    message_id=delivery.envelope.id,
+                    type=delivery.envelope.type,
+                )
+                if attempt == ATTEMPTS_MAX:
+                    await self._dead_letter(received, "handler_failed", type(error).__name__)
+                else:
+                    await asyncio.sleep(0.05 * 4**attempt)
+            else:
+                return
+
+    def _read(self, received: Received) -> Delivery[Any]:
+        headers, properties = received.headers, received.properties
+        envelope: Envelope[Any]
+        if self._raw:
+            envelope = Envelope[Unregistered].model_construct(
+                id=str(properties.message_id or ""),
+                type=str(properties.message_type or ""),
+                source="",
+                data=Unregistered(),
+            )
+        else:
+            envelope = read(str(properties.message_type or ""), received.body)
+        return Delivery[Any](
+            envelope=envelope,
+            body=received.body,
+            headers=headers,
+            routing_key=received.routing_key,
+            redelivered=received.redelivered,
+            context=tracing.extract(headers.get("traceparent"), headers.get("tracestate")),
+            reply=partial(self._reply, received),
+        )
+
+    async def _dead_letter(self, received: Received, code: str, detail: str) -> None:
+        CONSUMED.labels(self._queue.name, "dead_lettered").inc()
+        log.error("dead_lettered", queue=self._queue.name, code=code, detail=detail[:500])
+        if self._queue.dead_letter is None:
+            return
+        message = dead_letter(received, self._queue, code, detail)
+        delay = 0.1
+        while True:
+            outcome: PublishError | None
+            (outcome,) = await self._publisher.publish_many([message], deadline_seconds=5)
+            if outcome is None:
+                return
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, BACKOFF_SECONDS_MAX)
+
+
+def dead_letter(received: Received, queue: Queue, code: str, detail: str) -> Outgoing:
+    """Address a message to the dead-letter queue, with why and from where in its headers."""
+    kept = {
+        name: value
+        for name, value in received.headers.items()
+        if isinstance(value, str | int)
+        and name.lower() not in {"cc", "bcc"}
+        and len(str(value)) < 1024
+    }
+    properties = received.properties
+    return Outgoing(
+        exchange=DEAD_LETTER.name,
+        routing_key=queue.dead_letter or "dead-letters",
+        type=str(properties.message_type or "")[:128],
+        message_id=str(properties.message_id or "")[:128],
+        body=received.body,
+        headers={
+            **kept,
+            "lineshaft-reason": code,
+            "lineshaft-detail": detail[:1000],
+            "lineshaft-queue": queue.name,
+            "lineshaft-exchange": received.exchange,
+            "lineshaft-routing-key": received.routing_key,
+            "lineshaft-time": datetime.now(UTC).isoformat(),
+        },
+    )
+
+
+def _deliveries(received: Received) -> int:
+    count = received.headers.get("x-delivery-count", 0)
+    return count if isinstance(count, int) else 0
