@@ -1,0 +1,280 @@
+"""One exchange with the origin on behalf of the cache, from the request to the stored entry."""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from lineshaft_cdn_edge.broadcast import AbandonedError, Broadcast
+from lineshaft_cdn_edge.clock import Clock
+from lineshaft_cdn_edge.compression import Compressor
+from lineshaft_cdn_edge.conditional import confirms, freshened
+from lineshaft_cdn_edge.entry import Entry
+from lineshaft_cdn_edge.fields import Fields, combined, end_to_end, without
+from lineshaft_cdn_edge.flights import Confirmed, Flight, Flights, Incoming, Unshared
+from lineshaft_cdn_edge.forwarding import Forwarder
+from lineshaft_cdn_edge.http_date import format_date, parse_date
+from lineshaft_cdn_edge.memory import MemoryStore
+from lineshaft_cdn_edge.messages import Request
+from lineshaft_cdn_edge.origin import Origin, OriginError, OriginResponse, OriginUnreachableError
+from lineshaft_cdn_edge.policy import Policy, media_type
+from lineshaft_cdn_edge.storing import Exchange, Judge, Refusal, Terms
+from lineshaft_cdn_edge.vary import accepted_codings, selecting_names, variant_key
+
+_FAILURES = frozenset({500, 502, 503, 504})
+_WINDOW_BYTES = 262_144
+
+
+class OriginFailedError(OriginError):
+    """The origin answered with a server error while a stale response may stand in for it."""
+
+    reason = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errand:
+    """What a flight is sent for."""
+
+    flight: Flight
+    request: Request
+    stale: Entry | None
+    """The stored response to validate, which may also stand in if the origin fails."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Arrival:
+    """A response of the origin with the wall-clock times around it."""
+
+    response: OriginResponse
+    fields: Fields
+    request_time: float
+    response_time: float
+
+
+class Filler:
+    """Carries out errands and stores what they bring."""
+
+    def __init__(
+        self,
+        *,
+        origin: Origin,
+        store: MemoryStore,
+        flights: Flights,
+        forwarder: Forwarder,
+        policy: Policy,
+        clock: Clock,
+        compressor: Compressor,
+    ) -> None:
+        self._origin = origin
+        self._store = store
+        self._flights = flights
+        self._forwarder = forwarder
+        self._policy = policy
+        self._judge = Judge(policy)
+        self._clock = clock
+        self._compressor = compressor
+
+    async def run(self, errand: Errand) -> None:
+        """Ask the origin, land the outcome, then read the body to its end."""
+        flight = errand.flight
+        try:
+            await self._run(errand)
+        except OriginError as error:
+            flight.outcome.set_exception(error)
+            flight.outcome.exception()
+        finally:
+            self._flights.finish(flight)
+            if not flight.outcome.done():
+                flight.outcome.set_exception(OriginUnreachableError())
+                flight.outcome.exception()
+
+    async def _run(self, errand: Errand) -> None:
+        arrival = await self._ask(errand, errand.stale)
+        stale = errand.stale
+        if arrival.response.status == 304 and stale:
+            await arrival.response.body.close()
+            confirmed = self._confirm(errand, stale, arrival)
+            if confirmed:
+                errand.flight.outcome.set_result(Confirmed(entry=confirmed))
+                return
+            arrival = await self._ask(errand, None)
+        if (
+            arrival.response.status in _FAILURES
+            and stale
+            and stale.serves_on_error(self._clock.monotonic())
+        ):
+            await arrival.response.body.close()
+            raise OriginFailedError
+        await self._receive(errand, arrival)
+
+    async def _ask(self, errand: Errand, stale: Entry | None) -> _Arrival:
+        request = self._forwarder.cacheable(errand.request, errand.flight.key, stale)
+        request_time = self._clock.wall()
+        response = await self._origin.fetch(request)
+        response_time = self._clock.wall()
+        fields = end_to_end(response.fields)
+        if parse_date(fields.get("date"), now=response_time) is None:
+            fields["Date"] = format_date(response_time)
+        return _Arrival(
+            response=response,
+            fields=fields,
+            request_time=request_time,
+            response_time=response_time,
+        )
+
+    def _confirm(self, errand: Errand, stale: Entry, arrival: _Arrival) -> Entry | None:
+        """Make the stored response as a 304 leaves it; None when the 304 is about another one."""
+        if not confirms(stale.fields, arrival.fields):
+            self._store.drop(stale)
+            return None
+        fields = freshened(stale.fields, arrival.fields)
+        for age in arrival.fields.getall("age", []):
+            fields.add("Age", age)
+        terms = self._terms(errand, stale.status, fields, arrival)
+        if isinstance(terms, Refusal):
+            if terms.is_lasting:
+                self._store.drop(stale)
+            return replace(stale, fields=without(fields, {"age", "set-cookie"}))
+        entry = replace(
+            self._entry(errand, stale.status, stale.reason, fields, terms),
+            body=stale.body,
+            encodings=stale.encodings,
+            is_negotiated=stale.is_negotiated,
+            variant=stale.variant,
+        )
+        if not errand.flight.is_doomed:
+            self._store.replace(stale, entry)
+        return entry
+
+    async def _receive(self, errand: Errand, arrival: _Arrival) -> None:
+        response, flight = arrival.response, errand.flight
+        terms = self._terms(errand, response.status, arrival.fields, arrival)
+        too_long = (response.length or 0) > self._store.object_bytes_max
+        if not response.is_framed:
+            terms = Refusal(reason="the end of the body is not certain")
+        elif too_long:
+            terms = Refusal(reason="too long")
+        if isinstance(terms, Refusal):
+            self._refuse(errand, terms)
+            self._flights.close_doors(flight)
+            if flight.is_abandoned:
+                await response.body.close()
+                return
+            flight.outcome.set_result(
+                Unshared(response=response, fields=arrival.fields, reason=terms.reason)
+            )
+            return
+        entry = self._entry(errand, response.status, response.reason, arrival.fields, terms)
+        if not entry.collapses:
+            self._flights.close_doors(flight)
+        await self._read(errand, entry, arrival)
+
+    def _terms(
+        self, errand: Errand, status: int, fields: Fields, arrival: _Arrival
+    ) -> Terms | Refusal:
+        request, key = errand.request, errand.flight.key
+        return self._judge.judge(
+            Exchange(
+                path=key.path,
+                request=request.fields,
+                forwarded_cookie=self._forwarder.forwards_cookie(request, key),
+                status=status,
+                response=fields,
+                request_time=arrival.request_time,
+                response_time=arrival.response_time,
+            )
+        )
+
+    def _refuse(self, errand: Errand, refusal: Refusal) -> None:
+        if not refusal.is_lasting or errand.flight.is_doomed:
+            return
+        until = self._clock.monotonic() + self._policy.hit_for_miss_seconds
+        self._store.mark_uncacheable(errand.flight.key, until=until)
+        if errand.stale:
+            self._store.drop(errand.stale)
+
+    def _entry(
+        self, errand: Errand, status: int, reason: str, fields: Fields, terms: Terms
+    ) -> Entry:
+        kept = without(fields, terms.dropped)
+        kind = media_type(kept.get("content-type"))
+        names = selecting_names(kept) or frozenset()
+        return Entry(
+            key=errand.flight.key,
+            variant=variant_key(names, errand.request.fields),
+            status=status,
+            reason=reason,
+            fields=kept,
+            body=b"",
+            arrived_at=self._clock.monotonic(),
+            initial_age=terms.initial_age,
+            lifetime=terms.lifetime,
+            validates_always=terms.validates_always,
+            stale=terms.stale,
+            asset_class=self._policy.class_name(errand.flight.key.path, kind),
+            is_negotiated=not terms.no_transform
+            and "content-encoding" not in kept
+            and self._is_compressible(kind, combined(fields, "content-length")),
+            granted_control=terms.grant.cache_control if terms.grant else "",
+        )
+
+    def _is_compressible(self, kind: str, length: str | None) -> bool:
+        """By the announced length; without one the body counts as long enough."""
+        rule = self._policy.compression
+        return rule.applies(kind, int(length) if length and length.isdigit() else rule.bytes_min)
+
+    async def _read(self, errand: Errand, entry: Entry, arrival: _Arrival) -> None:
+        response, flight = arrival.response, errand.flight
+        broadcast = Broadcast(window_bytes=_WINDOW_BYTES)
+        incoming = Incoming(
+            entry=entry,
+            body=broadcast,
+            lead=None if flight.is_abandoned else broadcast.reader(),
+            length=response.length,
+            whole=asyncio.get_running_loop().create_future(),
+            has_age="age" in arrival.fields,
+        )
+        flight.outcome.set_result(incoming)
+        try:
+            body = await self._pump(flight, incoming, response)
+        except OriginError as error:
+            incoming.body.fail(error)
+            incoming.whole.set_exception(error)
+            incoming.whole.exception()
+            return
+        except AbandonedError:
+            body = None
+        finally:
+            await response.body.close()
+        if body is None:
+            incoming.whole.set_result(None)
+            return
+        incoming.whole.set_result(await self._keep(errand, replace(entry, body=body)))
+
+    async def _keep(self, errand: Errand, whole: Entry) -> Entry:
+        """Store a complete response, with a quick form in the coding that is waited for."""
+        rule = self._policy.compression
+        kind = media_type(whole.fields.get("content-type"))
+        compresses = whole.is_negotiated and rule.applies(kind, len(whole.body))
+        accepted = accepted_codings(combined(errand.request.fields, "accept-encoding"))
+        if compresses and accepted and len(whole.body) <= rule.first_bytes_max:
+            whole = await self._compressor.quickly(whole, accepted[0])
+        stored = not errand.flight.is_doomed and self._store.put(whole)
+        if stored and compresses:
+            self._compressor.densely(whole)
+        return whole
+
+    async def _pump(
+        self, flight: Flight, incoming: Incoming, response: OriginResponse
+    ) -> bytes | None:
+        """Read the body into the broadcast; None when it grew too long to keep."""
+        total = 0
+        async for chunk in response.body:
+            total += len(chunk)
+            if total > self._store.object_bytes_max and incoming.body.is_joinable:
+                self._flights.close_doors(flight)
+                incoming.body.release()
+                until = self._clock.monotonic() + self._policy.hit_for_miss_seconds
+                self._store.mark_uncacheable(flight.key, until=until)
+            await incoming.body.write(chunk)
+        kept = incoming.body.is_joinable
+        body = incoming.body.finish()
+        return body if kept else None

@@ -1,0 +1,165 @@
+"""The origin over HTTP/1.1."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from lineshaft_cdn_edge.fields import Fields
+from lineshaft_cdn_edge.origin import (
+    OriginError,
+    OriginInvalidError,
+    OriginOverloadedError,
+    OriginRequest,
+    OriginTimeoutError,
+    OriginTruncatedError,
+    OriginUnreachableError,
+)
+
+_CHUNK_BYTES = 65_536
+_NOT_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpstreamLimits:
+    """Bounds of the connections to an origin."""
+
+    connections_max: int = 64
+    acquire_timeout_seconds: float = 10.0
+    """How long a request may wait for a free connection."""
+    connect_timeout_seconds: float = 5.0
+    head_timeout_seconds: float = 30.0
+    """From sending the request to the response's head."""
+    idle_timeout_seconds: float = 30.0
+    """The longest silence in the middle of a body."""
+    field_bytes_max: int = 32_768
+
+
+class HttpOrigin:
+    """Fetches from one base URL; bodies come as they are, no redirect is followed, no cookie kept.
+
+    A request whose kept-alive connection turned out dead is repeated once if it is idempotent.
+    """
+
+    def __init__(self, base_url: str, limits: UpstreamLimits | None = None) -> None:
+        self._base = base_url.rstrip("/")
+        self._limits = limits or UpstreamLimits()
+        self._free = asyncio.Semaphore(self._limits.connections_max)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        limits = self._limits
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(
+                total=None,
+                sock_connect=limits.connect_timeout_seconds,
+                sock_read=limits.idle_timeout_seconds,
+            ),
+            skip_auto_headers=_NOT_ADDED,
+            max_line_size=limits.field_bytes_max,
+            max_field_size=limits.field_bytes_max,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._session:
+            await self._session.close()
+
+    async def fetch(self, request: OriginRequest) -> "HttpResponse":
+        """Send a request and wait for the head of its response; raises OriginError."""
+        try:
+            async with asyncio.timeout(self._limits.acquire_timeout_seconds):
+                await self._free.acquire()
+        except TimeoutError:
+            raise OriginOverloadedError from None
+        try:
+            response = await self._send(request)
+        except BaseException:
+            self._free.release()
+            raise
+        return HttpResponse(response, request.method, self._free)
+
+    async def _send(self, request: OriginRequest) -> aiohttp.ClientResponse:
+        if self._session is None:
+            raise OriginUnreachableError
+        fields = request.fields
+        if request.host:
+            fields = fields.copy()
+            fields["Host"] = request.host
+        try:
+            async with asyncio.timeout(self._limits.head_timeout_seconds):
+                return await self._session.request(
+                    request.method,
+                    URL(self._base + request.target, encoded=True),
+                    headers=fields,
+                    data=request.body,
+                    allow_redirects=False,
+                )
+        except (TimeoutError, aiohttp.ClientError, ValueError) as error:
+            raise _translated(error) from error
+
+
+def _translated(error: Exception) -> OriginError:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return OriginUnreachableError(str(error))
+    if isinstance(error, TimeoutError):
+        return OriginTimeoutError()
+    if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL | ValueError):
+        return OriginInvalidError(str(error))
+    return OriginUnreachableError(str(error))
+
+
+class HttpResponse:
+    """A response of the origin; its connection is given back when the body ends or is closed."""
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, method: str, free: asyncio.Semaphore
+    ) -> None:
+        self._response = response
+        self._free: asyncio.Semaphore | None = free
+        self.status = response.status
+        self.reason = response.reason or ""
+        self.fields: Fields = CIMultiDict(response.headers)
+        self.is_framed = (
+            method == "HEAD"
+            or response.status in {204, 304}
+            or "content-length" in self.fields
+            or "chunked" in self.fields.get("transfer-encoding", "").lower()
+        )
+        self.length = self._announced(method)
+        self.body = self
+
+    def _announced(self, method: str) -> int | None:
+        if method != "HEAD" and self.status in {204, 304}:
+            return 0
+        text = self.fields.get("content-length", "")
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._response.content.iter_chunked(_CHUNK_BYTES):
+                yield chunk
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise OriginTruncatedError(str(error)) from error
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Give the connection back, or up if the body was not read to its end."""
+        free, self._free = self._free, None
+        if free:
+            free.release()
+            self._response.release() if self._response.content.at_eof() else self._response.close()
