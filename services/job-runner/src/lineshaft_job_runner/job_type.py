@@ -37,6 +37,10 @@ class RetryableError(Exception):
         self.code = code
 
 
+class JobStoppedError(Exception):
+    """The attempt ended early because its context was cancelled."""
+
+
 class ArtifactFile(Protocol):
     """An artifact being written; set `rows` or `pages` before the block ends."""
 
