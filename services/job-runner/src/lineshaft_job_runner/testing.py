@@ -1,0 +1,137 @@
+"""Runs a job type in a test: real files in a folder, rows from memory, no server."""
+
+import hashlib
+import shutil
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lineshaft_contracts.jobs import Artifact
+
+from lineshaft_job_runner.job_type import ColumnType
+from lineshaft_job_runner.sources import SavedQuery, SourceError
+
+
+@dataclass(kw_only=True)
+class FolderArtifact:
+    """An artifact that is being written to a folder."""
+
+    path: Path
+    rows: int | None = None
+    pages: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A saved query whose answer is known."""
+
+    columns: Mapping[str, ColumnType]
+    rows: Sequence[tuple[Any, ...]]
+    parameters: Mapping[str, ColumnType] = field(default_factory=dict[str, ColumnType])
+    counted: int | None = None
+    """What `count` claims, to test what happens when it is wrong; the truth when absent."""
+
+
+class TableRows:
+    """Rows of a table in batches."""
+
+    def __init__(self, table: Table, batch_rows: int) -> None:
+        self._table = table
+        self._batch_rows = batch_rows
+
+    @property
+    def columns(self) -> Mapping[str, ColumnType]:
+        """Name and type of each column, in order."""
+        return self._table.columns
+
+    async def batches(self) -> AsyncIterator[list[tuple[Any, ...]]]:
+        """Iterate over slices of the table."""
+        for start in range(0, len(self._table.rows), self._batch_rows):
+            yield list(self._table.rows[start : start + self._batch_rows])
+
+
+class TableSource:
+    """A data source in memory that checks parameters like a real one."""
+
+    def __init__(self, tables: Mapping[str, Table], *, batch_rows: int = 1_000) -> None:
+        self._tables = tables
+        self._batch_rows = batch_rows
+
+    async def count(self, query: str, parameters: Mapping[str, Any]) -> int:
+        """Count the rows that `read` gives."""
+        table = self._find(query, parameters)
+        return len(table.rows) if table.counted is None else table.counted
+
+    @asynccontextmanager
+    async def read(self, query: str, parameters: Mapping[str, Any]) -> AsyncGenerator[TableRows]:
+        """Give the rows of a table; the parameters are checked, but select nothing."""
+        yield TableRows(self._find(query, parameters), self._batch_rows)
+
+    def _find(self, query: str, parameters: Mapping[str, Any]) -> Table:
+        if query not in self._tables:
+            raise SourceError("source_query_unknown", f"no saved query {query!r}")
+        table = self._tables[query]
+        saved = SavedQuery(sql="-", parameters=dict(table.parameters), columns=dict(table.columns))
+        saved.bind(parameters)
+        return table
+
+
+class FolderContext:
+    """The context of one attempt; `folder` holds its finished artifacts."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        sources: Mapping[str, TableSource] | None = None,
+        cancel_after: int | None = None,
+    ) -> None:
+        self.job_id = "00000000-0000-7000-8000-000000000000"
+        self.tenant = "acme"
+        self.attempt = 1
+        self.folder = folder
+        self.progressed: list[tuple[int, int, str]] = []
+        self._sources = sources or {}
+        self._cancel_after = cancel_after
+        self._artifacts: dict[str, Artifact] = {}
+
+    def progress(self, done: int, total: int, message: str = "") -> None:
+        """Remember how far the work is."""
+        self.progressed.append((done, total, message))
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether as many steps of progress were made as the test allows."""
+        return self._cancel_after is not None and len(self.progressed) >= self._cancel_after
+
+    @asynccontextmanager
+    async def artifact(self, name: str, *, media_type: str) -> AsyncGenerator[FolderArtifact]:
+        """Write to a hidden file, which gets its name when the block ends without an error."""
+        file = FolderArtifact(path=self.folder / f".{name}")
+        try:
+            yield file
+            content = file.path.read_bytes()
+            self._artifacts[name] = Artifact(
+                name=name,
+                media_type=media_type,
+                bytes=len(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+                rows=file.rows,
+                pages=file.pages,
+            )
+            shutil.move(file.path, self.folder / name)
+        finally:
+            file.path.unlink(missing_ok=True)
+
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """List the finished artifacts."""
+        return tuple(self._artifacts.values())
+
+    @asynccontextmanager
+    async def source(self, name: str) -> AsyncGenerator[TableSource]:
+        """Open a source of the test."""
+        if name not in self._sources:
+            raise SourceError("source_unknown", f"no data source {name!r} is configured")
+        yield self._sources[name]
