@@ -1,0 +1,140 @@
+"""The database of the MES; the only module that runs SQL."""
+
+import csv
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from decimal import Decimal
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import asyncpg
+
+from plant.booking import STATEMENTS
+from plant.event import PlantEvent
+from plant.layout import LINES, RAW_STORE
+
+if TYPE_CHECKING:
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+
+PLANNED_ORDERS = 48
+SPARE_PARTS = 240
+ONE_AT_A_TIME = 0x706C616E
+"""Key of the advisory lock under which the schema is made and filled."""
+
+
+@asynccontextmanager
+async def connect(url: str) -> "AsyncGenerator[Store]":
+    """Open the database, and make its tables when they are missing."""
+    async with asyncpg.create_pool(url, min_size=1, max_size=4, command_timeout=60) as pool:
+        store = Store(pool)
+        await store.create_schema()
+        yield store
+
+
+class Store:
+    """Orders, lots, stock, measurements and downtime of the plant."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+
+    async def create_schema(self) -> None:
+        """Make the tables that are missing."""
+        schema = files("plant").joinpath("schema.sql").read_text(encoding="utf-8")
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", ONE_AT_A_TIME)
+            await connection.execute(schema)
+
+    async def ready(self) -> bool:
+        """Tell whether the database answers."""
+        return await self._pool.fetchval("SELECT true", timeout=2) is True
+
+    async def seed(self, shifts: Sequence[tuple[datetime, Sequence[PlantEvent]]]) -> bool:
+        """Fill empty tables with the past shifts and with what is planned; False when not empty.
+
+        The last shift's start is what the dates of planned orders are counted from.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", ONE_AT_A_TIME)
+            if await connection.fetchval("SELECT EXISTS (SELECT FROM shifts)"):
+                return False
+            await _seed_stock(connection)
+            await _seed_measurements(connection)
+            for started_at, events in shifts:
+                await _book(connection, started_at, events)
+            await _seed_planned_orders(connection, shifts[-1][0])
+        return True
+
+    async def book(self, started_at: datetime, events: Sequence[PlantEvent]) -> bool:
+        """Write a shift into the tables; False when it is there already."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            return await _book(connection, started_at, events)
+
+
+async def _book(
+    connection: "Connection", started_at: datetime, events: Sequence[PlantEvent]
+) -> bool:
+    first = await connection.fetchval(
+        "INSERT INTO shifts (started_at, events) VALUES ($1, $2) "
+        "ON CONFLICT DO NOTHING RETURNING true",
+        started_at,
+        len(events),
+    )
+    if not first:
+        return False
+    for type_, statements in STATEMENTS.items():
+        of_type = [event for event in events if event.type == type_]
+        for statement in statements:
+            rows = [row for event in of_type if (row := statement.arguments(event)) is not None]
+            await connection.executemany(statement.sql, rows)
+    return True
+
+
+async def _seed_stock(connection: "Connection") -> None:
+    rows: list[tuple[Any, ...]] = [
+        (line.material, RAW_STORE, Decimal(20_000), "kg") for line in LINES
+    ]
+    rows += [
+        (f"spare-{number:04}", f"cabinet-{number % 8 + 1}", Decimal(number * 7 % 40), "pcs")
+        for number in range(SPARE_PARTS)
+    ]
+    await connection.executemany(
+        "INSERT INTO stock (material, location, on_hand, uom) VALUES ($1, $2, $3, $4)", rows
+    )
+
+
+async def _seed_measurements(connection: "Connection") -> None:
+    await connection.executemany(
+        "INSERT INTO measurements (characteristic, batch, subgroup, sequence, value, trial) "
+        "VALUES ('piston-ring-diameter', 'reference', $1, $2, $3, $4)",
+        list(piston_rings()),
+    )
+
+
+def piston_rings() -> Iterable[tuple[int, int, float, bool]]:
+    """Yield (subgroup, sequence, diameter in mm, trial): 40 subgroups of 5, 25 of them trial.
+
+    Inside diameters of forged piston rings, from D. C. Montgomery, Introduction to Statistical
+    Quality Control, as the data set `pistonrings` of the R package qcc has them.
+    """
+    text = files("plant").joinpath("pistonrings.csv").read_text(encoding="utf-8")
+    sizes: dict[int, int] = {}
+    for row in csv.DictReader(text.splitlines()):
+        subgroup = int(row["sample"])
+        sizes[subgroup] = sizes.get(subgroup, 0) + 1
+        yield subgroup, sizes[subgroup], float(row["diameter"]), row["trial"] == "TRUE"
+
+
+async def _seed_planned_orders(connection: "Connection", after: datetime) -> None:
+    rows: list[tuple[Any, ...]] = []
+    for number in range(PLANNED_ORDERS):
+        line = LINES[number % len(LINES)]
+        due_at = after + timedelta(hours=24 + 3 * number)
+        pieces = 400 + 150 * (number * 5 % 8)
+        rows.append((f"JO-P{number + 1:03}", line.product, line.name, pieces, due_at))
+    await connection.executemany(
+        "INSERT INTO orders (order_id, product, line, quantity, due_at, state) "
+        "VALUES ($1, $2, $3, $4, $5, 'planned')",
+        rows,
+    )

@@ -1,0 +1,118 @@
+"""Publishing against a door over HTTP that is busy, loses an answer, or says no."""
+
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+from lineshaft_contracts.door import parse_batch, validate_plant_event
+from plant.publishing import Publisher, PublishingError
+from plant.settings import Settings
+from plant.shift import run_shift
+from plant.simulation import simulate
+
+START = datetime(2026, 11, 24, 6, tzinfo=UTC)
+
+
+@dataclass
+class Door:
+    """Takes events as the gateway does; `answers` are given first, then 202."""
+
+    url: str = ""
+    answers: list[int] = field(default_factory=list[int])
+    accepted: dict[str, str] = field(default_factory=dict[str, str])
+    requests: int = 0
+    keys: set[str] = field(default_factory=set[str])
+
+    async def take(self, request: web.Request) -> web.Response:
+        self.requests += 1
+        self.keys.add(request.headers["Authorization"])
+        assert request.content_type == "application/cloudevents-batch+json"
+        if self.answers:
+            status = self.answers.pop(0)
+            return web.json_response({}, status=status, headers={"Retry-After": "0"})
+        for body in parse_batch(await request.read()):
+            event = validate_plant_event(body)
+            self.accepted[event.id] = event.type
+        return web.json_response({}, status=202)
+
+
+@pytest.fixture
+async def door() -> AsyncGenerator[Door]:
+    made = Door()
+    app = web.Application(client_max_size=8 * 1024**2)
+    app.router.add_post("/api/events", made.take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    made.url = f"http://{host}:{port}"
+    yield made
+    await runner.cleanup()
+
+
+class Books:
+    def __init__(self) -> None:
+        self.shifts: set[datetime] = set()
+
+    async def book(self, started_at: datetime, _events: list[Any], /) -> bool:
+        new = started_at not in self.shifts
+        self.shifts.add(started_at)
+        return new
+
+
+def settings(door: Door, tmp_path: Path) -> Settings:
+    key = tmp_path / "plant.key"
+    key.write_text("lsk_abc_def\n")
+    return Settings(postgres_url="", http_port=0, gateway_url=door.url, api_key_file=key)
+
+
+async def test_a_shift_arrives_completely_with_the_key_of_the_file(
+    door: Door, tmp_path: Path
+) -> None:
+    books = Books()
+    done = await run_shift(settings(door, tmp_path), books, started_at=START, breakdown_seconds=0)
+    assert tuple(door.accepted) == done.event_ids
+    assert done.events == sum(done.counts.values()) >= 500
+    assert done.booked
+    assert door.keys == {"Bearer lsk_abc_def"}
+    assert json.loads(json.dumps(done.counts)) == done.counts
+
+
+async def test_a_repeated_shift_doubles_nothing(door: Door, tmp_path: Path) -> None:
+    books = Books()
+    mine = settings(door, tmp_path)
+    first = await run_shift(mine, books, started_at=START, breakdown_seconds=0)
+    again = await run_shift(mine, books, started_at=START, breakdown_seconds=0)
+    assert again.event_ids == first.event_ids
+    assert len(door.accepted) == first.events
+    assert not again.booked
+
+
+async def test_a_busy_or_absent_gateway_is_asked_again_with_the_same_ids(door: Door) -> None:
+    door.answers = [429, 503]
+    event = simulate(START)[0].to_cloudevent(tenant="acme")
+    async with ClientSession() as http:
+        await Publisher(http=http, gateway_url=door.url, api_key="k").publish([event])
+    assert door.requests == 3
+    assert list(door.accepted) == [event["id"]]
+
+
+async def test_a_refused_event_is_an_error_at_once(door: Door) -> None:
+    door.answers = [422]
+    event = simulate(START)[0].to_cloudevent(tenant="acme")
+    async with ClientSession() as http:
+        with pytest.raises(PublishingError, match="422"):
+            await Publisher(http=http, gateway_url=door.url, api_key="k").publish([event])
+    assert door.requests == 1
+
+
+def test_the_shift_of_another_start_has_other_ids() -> None:
+    ids = {event.to_cloudevent(tenant="acme")["id"] for event in simulate(START)}
+    later = simulate(START + timedelta(hours=8))
+    assert ids.isdisjoint(event.to_cloudevent(tenant="acme")["id"] for event in later)

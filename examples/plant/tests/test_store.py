@@ -1,0 +1,100 @@
+"""The MES on a real PostgreSQL: seeded once, and read through the saved queries."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import yaml
+from plant.history import past_shifts
+from plant.simulation import SHIFT, simulate
+from plant.store import connect
+
+pytestmark = pytest.mark.integration
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+LAST_SHIFT = datetime(2026, 11, 24, 22, tzinfo=UTC)
+SOURCES = Path(__file__).parents[1] / "sources.yaml"
+TYPES = {
+    "bool": "boolean",
+    "float8": "double",
+    "int4": "integer",
+    "int8": "integer",
+    "numeric": "decimal",
+    "text": "text",
+    "timestamptz": "timestamp",
+}
+
+
+async def ask(url: str, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
+    """Run a saved query; its columns must be named and typed as the file says."""
+    saved = yaml.safe_load(SOURCES.read_text())["sources"]["mes"]["queries"][query]
+    connection = await asyncpg.connect(url)
+    try:
+        statement = await connection.prepare(saved["sql"])
+        columns = {column.name: TYPES[column.type.name] for column in statement.get_attributes()}
+        assert columns == saved["columns"]
+        assert list(columns) == list(saved["columns"])
+        assert len(statement.get_parameters()) == len(saved.get("parameters", {}))
+        return [tuple(row) for row in await statement.fetch(*arguments)]
+    finally:
+        await connection.close()
+
+
+async def test_the_plant_is_seeded_once_and_always_alike(postgres_url: str) -> None:
+    async with connect(postgres_url) as store:
+        assert await store.seed(past_shifts(NOW))
+        assert not await store.seed(past_shifts(NOW))
+    connection = await asyncpg.connect(postgres_url)
+    rows = {
+        table: await connection.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608
+        for table in ("orders", "operations", "production", "lots", "stock", "measurements")
+    }
+    await connection.close()
+    assert rows["production"] > 5000
+    assert rows["orders"] == 21 * 6 + 48
+    assert rows["measurements"] == 200 + 21 * 40
+    assert sum(rows.values()) == 8180
+
+
+async def test_the_saved_queries_tell_the_last_shift(postgres_url: str) -> None:
+    async with connect(postgres_url) as store:
+        await store.seed(past_shifts(NOW))
+    window = (LAST_SHIFT, LAST_SHIFT + SHIFT)
+    production = await ask(postgres_url, "shift_production", *window)
+    assert len(production) == 6
+    assert sum(finished is None for *_, finished in production) == 1
+    hourly = await ask(postgres_url, "shift_hourly", *window)
+    assert len(hourly) == 8
+    assert sum(row[1] for row in hourly) == sum(row[3] for row in production)
+    downtime = await ask(postgres_url, "shift_downtime", *window)
+    assert [
+        (line, reason, float(minutes), events) for line, reason, minutes, events in downtime
+    ] == [
+        ("line-1", "tool-broken", 24.0, 1),
+        ("line-3", "material-missing", 14.5, 1),
+    ]
+    assert len(await ask(postgres_url, "orders")) == 21 * 6 + 48
+    assert len(await ask(postgres_url, "stock")) > 240
+
+
+async def test_the_piston_rings_are_the_published_ones(postgres_url: str) -> None:
+    async with connect(postgres_url) as store:
+        await store.seed(past_shifts(NOW))
+    rings = await ask(postgres_url, "measurements", "piston-ring-diameter")
+    assert len(rings) == 200
+    assert rings[0] == (1, 1, 74.030, True)
+    assert [trial for *_, trial in rings] == [True] * 125 + [False] * 75
+    assert {subgroup for subgroup, *_ in rings} == set(range(1, 41))
+
+
+async def test_a_shift_is_booked_once(postgres_url: str) -> None:
+    start = NOW - timedelta(hours=8)
+    async with connect(postgres_url) as store:
+        await store.seed(past_shifts(NOW))
+        assert await store.book(start, simulate(start))
+        before = await ask(postgres_url, "stock")
+        assert not await store.book(start, simulate(start))
+    assert await ask(postgres_url, "stock") == before
+    assert len(await ask(postgres_url, "shift_production", start, start + SHIFT)) >= 6
