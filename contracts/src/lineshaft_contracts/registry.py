@@ -20,6 +20,7 @@ Model: TypeAlias = type[Message]
 MODULES = (
     "alerts",
     "cdn",
+    "edges",
     "inventory",
     "jobs",
     "monitoring",
