@@ -68,6 +68,11 @@ lock: setup ## Write requirements.lock from requirements.in: hashes, but no addr
 	@$(BIN)/uv pip compile requirements.in --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
+.PHONY: compose-files
+compose-files: setup ## Write .env and the secrets of docker-compose.yml, with random passwords
+	@$(LINESHAFT) compose-files
+
 .PHONY: compose-test
-compose-test: setup ## Run the integration tests against the compose file's servers
-	@infra/compose-test
+compose-test: compose-files ## Run the integration tests against the compose file's servers
+	@docker compose up --detach --wait rabbitmq postgres
+	@eval "$$($(LINESHAFT) env --directory .lineshaft/compose)" && $(BIN)/pytest -m integration

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lineshaft_cli.local import choice, console, stop
+from lineshaft_cli.local import choice, console, docker, stop
 from lineshaft_cli.local import clean as cleaning
 from lineshaft_cli.local.endpoints import Endpoints
 from lineshaft_cli.local.launch import Launch
@@ -88,6 +88,8 @@ def env(directory: Directory = DEFAULT_DIRECTORY) -> None:
     endpoints = Endpoints.load(directory)
     named = {
         "LINESHAFT_AMQP_URL": endpoints.amqp,
+        "LINESHAFT_RABBITMQ_MANAGEMENT_URL": endpoints.rabbitmq_management,
+        "LINESHAFT_POSTGRES_URL": endpoints.postgres,
         "PLANT_AMQP_URL": endpoints.plant_amqp,
         **{f"{name.upper()}_POSTGRES_URL": url for name, url in endpoints.databases.items()},
     }
@@ -111,6 +113,11 @@ def logs(
         typer.echo(line)
 
 
+def compose_files(directory: Directory = DEFAULT_DIRECTORY) -> None:
+    """Write `.env` and the secret files that docker-compose.yml names."""
+    console.say(f"wrote {docker.write_project_files(ROOT, directory)}")
+
+
 def clean(directory: Directory = DEFAULT_DIRECTORY) -> None:
     """Stop the system and delete its data, logs and passwords."""
     stop.stop(directory)
@@ -120,5 +127,5 @@ def clean(directory: Directory = DEFAULT_DIRECTORY) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (up, down, status, env, logs, clean):
+    for command in (up, down, status, env, logs, clean, compose_files):
         app.command()(command)

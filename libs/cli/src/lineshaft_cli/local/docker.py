@@ -22,6 +22,7 @@ ANSWER_SECONDS = 5.0
 START_SECONDS = 600.0
 STOP_SECONDS = 60.0
 SERVERS = ("rabbitmq", "postgres")
+DEFAULT_PORTS = (5672, 15672, 5432)
 PORT_NAMES = ("docker-rabbitmq", "docker-rabbitmq-management", "docker-postgres")
 ACCOUNTS = (definitions.APPLICATION_USER, definitions.PLANT_USER, SUPERUSER, *databases.NAMES)
 # The directory above is closed to others; inside the containers, other users read these two.
@@ -107,7 +108,8 @@ class Containers:
 
 def endpoints(installation: Installation) -> Endpoints:
     """Return the published addresses of the two containers."""
-    broker, _, database = (installation.ports.get(name) for name in PORT_NAMES)
+    published = {**dict(zip(PORT_NAMES, DEFAULT_PORTS, strict=True)), **installation.ports}
+    broker, management, database = (published[name] for name in PORT_NAMES)
     passwords = {name: quote(secret, safe="") for name, secret in installation.passwords.items()}
 
     def amqp(user: str) -> str:
@@ -116,6 +118,10 @@ def endpoints(installation: Installation) -> Endpoints:
     return Endpoints(
         amqp=amqp(definitions.APPLICATION_USER),
         plant_amqp=amqp(definitions.PLANT_USER),
+        rabbitmq_management=(
+            f"http://{definitions.APPLICATION_USER}:{passwords[definitions.APPLICATION_USER]}"
+            f"@{LOOPBACK}:{management}"
+        ),
         postgres=f"postgresql://{SUPERUSER}:{passwords[SUPERUSER]}@{LOOPBACK}:{database}/postgres",
     )
 
@@ -152,3 +158,20 @@ def write_files(root: Path, directory: Path, installation: Installation) -> None
         write_atomically(directory / name, text, mode=SECRET_MODE)
     lines = [f"{name}={value}" for name, value in variables(directory, installation).items()]
     write_atomically(directory / "compose.env", "\n".join(lines) + "\n")
+
+
+def write_project_files(root: Path, directory: Path) -> Path:
+    """Write what `docker compose` in the checkout needs: `.env`, the secrets, the endpoints.
+
+    Passwords are chosen once; an `.env` that is there already is kept, with its settings.
+    """
+    files = directory / "compose"
+    files.mkdir(mode=0o700, parents=True, exist_ok=True)
+    installation = Installation.load(files).with_passwords(ACCOUNTS)
+    installation.save(files)
+    write_files(root, files, installation)
+    endpoints(installation).with_databases(installation.passwords).save(files)
+    path = root / ".env"
+    if not path.exists():
+        write_atomically(path, (files / "compose.env").read_text(encoding="utf-8"))
+    return path

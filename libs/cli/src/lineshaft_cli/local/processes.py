@@ -22,6 +22,7 @@ class Process(BaseModel):
     module: str
     database: str | None = None
     preferred_port: int | None = None
+    ready_path: str = "/readyz"
     environment: dict[str, str] = {}
 
 
@@ -67,6 +68,7 @@ SYSTEM: Sequence[Process] = (
         name="plant",
         module="plant",
         preferred_port=8070,
+        ready_path="/healthz",
         environment={
             "PLANT_POSTGRES_URL": "{postgres[plant]}",
             "PLANT_HTTP_PORT": "{port[plant]}",

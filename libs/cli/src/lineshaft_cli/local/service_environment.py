@@ -84,6 +84,6 @@ class ServiceEnvironment:
             environment={**self.common, **own},
             directory=self.root,
             log=LogFile(self.directory / "logs" / f"{process.name}.log"),
-            ready=readiness.http(port),
+            ready=readiness.http(port, process.ready_path),
             url=self.urls[process.name],
         )
