@@ -1,13 +1,13 @@
 """One database and one role per service, made where they are missing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 
 from lineshaft_cli.local.errors import LocalError
 
-NAMES = ("gateway", "job_runner", "event_router", "monitor", "plant")
+NAMES: Sequence[str] = ("gateway", "job_runner", "event_router", "monitor", "plant")
 CONNECT_SECONDS = 10
 
 
