@@ -1,6 +1,6 @@
 """From a request to its response: look, decide, fetch if need be, answer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -163,9 +163,15 @@ class Edge:
             visit.key, self._clock.monotonic()
         )
         if request.method == "HEAD" or (pointless and _is_partial_or_conditional(request)):
-            detail = self._fetcher.why(visit)
-            return await self._passer.handle(request, visit.key, detail=detail)
-        return await self._fetcher.fetch(visit)
+            return await self._passer.handle(request, visit.key, detail=self._why(visit))
+        return await self._fetcher.fetch(replace(visit, why=self._why(visit)))
+
+    def _why(self, visit: Visit) -> str:
+        """Name the reason for asking the origin, in the words of RFC 9211."""
+        if visit.entry is None:
+            return "vary-miss" if self._store.has(visit.key) else "uri-miss"
+        fresh = visit.entry.fresh_seconds(self._clock.monotonic()) > 0
+        return "request" if fresh and not visit.entry.validates_always else "stale"
 
     def _serve(self, request: Request, entry: Entry, *details: str) -> Response:
         fresh = entry.fresh_seconds(self._clock.monotonic()) > 0

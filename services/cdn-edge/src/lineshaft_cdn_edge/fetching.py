@@ -33,6 +33,8 @@ class Visit:
     wishes: Wishes
     entry: Entry | None
     """The stored response that matches the request, whatever its age."""
+    why: str = ""
+    """The reason for asking the origin, in the words of RFC 9211."""
 
 
 class Fetcher:
@@ -118,15 +120,8 @@ class Fetcher:
         names = frozenset(name for name, _ in outcome.entry.variant)
         return variant_key(names, visit.request.fields) == outcome.entry.variant
 
-    def why(self, visit: Visit) -> str:
-        """Name the reason for asking the origin, in the words of RFC 9211."""
-        if visit.entry is None:
-            return "vary-miss" if self._store.has(visit.key) else "uri-miss"
-        fresh = visit.entry.fresh_seconds(self._clock.monotonic()) > 0
-        return "request" if fresh and not visit.entry.validates_always else "stale"
-
     async def _answer(self, visit: Visit, outcome: Outcome, *, leads: bool) -> Response:
-        why = f"fwd={self.why(visit)}"
+        why = f"fwd={visit.why}"
         words = (why,) if leads else (why, "collapsed")
         if isinstance(outcome, Unshared):
             return await self._only_for(visit, outcome)
@@ -136,14 +131,20 @@ class Fetcher:
                 parameters=(*words, "fwd-status=304"),
                 shows_age=not leads,
             )
-            return self._answers.from_entry(visit.request, outcome.entry, course)
+            response = self._answers.from_entry(visit.request, outcome.entry, course)
+            if leads:
+                response.fields.extend(outcome.withheld)
+            return response
         course = Course(
             result=Result.MISS if leads else Result.HIT,
             parameters=(*words, f"fwd-status={outcome.entry.status}", "stored"),
             shows_age=outcome.has_age or not leads,
         )
         reader = outcome.lead if leads and outcome.lead else outcome.body.reader()
-        return await self._arriving(visit, outcome, reader, course)
+        response = await self._arriving(visit, outcome, reader, course)
+        if leads:
+            response.fields.extend(outcome.withheld)
+        return response
 
     async def _only_for(self, visit: Visit, outcome: Unshared) -> Response:
         """Pass a response that is not stored on; the client's condition was not sent along."""
@@ -158,7 +159,7 @@ class Fetcher:
             visit.key,
             outcome.response,
             outcome.fields,
-            detail=self.why(visit),
+            detail=visit.why,
             unchanged=unchanged,
         )
 

@@ -1,7 +1,10 @@
 """One exchange with the origin on behalf of the cache, from the request to the stored entry."""
 
 import asyncio
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+
+from multidict import CIMultiDict
 
 from lineshaft_cdn_edge.broadcast import AbandonedError, Broadcast
 from lineshaft_cdn_edge.clock import Clock
@@ -16,7 +19,7 @@ from lineshaft_cdn_edge.memory import MemoryStore
 from lineshaft_cdn_edge.messages import Request
 from lineshaft_cdn_edge.origin import Origin, OriginError, OriginResponse, OriginUnreachableError
 from lineshaft_cdn_edge.policy import Policy, media_type
-from lineshaft_cdn_edge.storing import Exchange, Judge, Refusal, Terms
+from lineshaft_cdn_edge.storing import NEVER_KEPT, Exchange, Judge, Refusal, Terms
 from lineshaft_cdn_edge.vary import accepted_codings, selecting_names, variant_key
 
 _FAILURES = frozenset({500, 502, 503, 504})
@@ -70,6 +73,7 @@ class Filler:
         self._policy = policy
         self._judge = Judge(policy)
         self._clock = clock
+        self._visitors_own = frozenset[str]() if policy.store_set_cookie else {"set-cookie"}
         self._compressor = compressor
 
     async def run(self, errand: Errand) -> None:
@@ -93,7 +97,9 @@ class Filler:
             await arrival.response.body.close()
             confirmed = self._confirm(errand, stale, arrival)
             if confirmed:
-                errand.flight.outcome.set_result(Confirmed(entry=confirmed))
+                withheld = _only(arrival.fields, self._visitors_own)
+                outcome = Confirmed(entry=confirmed, withheld=withheld)
+                errand.flight.outcome.set_result(outcome)
                 return
             arrival = await self._ask(errand, None)
         if (
@@ -125,14 +131,14 @@ class Filler:
         if not confirms(stale.fields, arrival.fields):
             self._store.drop(stale)
             return None
-        fields = freshened(stale.fields, arrival.fields)
+        fields = freshened(stale.fields, without(arrival.fields, self._visitors_own))
         for age in arrival.fields.getall("age", []):
             fields.add("Age", age)
         terms = self._terms(errand, stale.status, fields, arrival)
         if isinstance(terms, Refusal):
             if terms.is_lasting:
                 self._store.drop(stale)
-            return replace(stale, fields=without(fields, {"age", "set-cookie"}))
+            return replace(stale, fields=without(fields, {"age"}))
         entry = replace(
             self._entry(errand, stale.status, stale.reason, fields, terms),
             body=stale.body,
@@ -165,7 +171,8 @@ class Filler:
         entry = self._entry(errand, response.status, response.reason, arrival.fields, terms)
         if not entry.collapses:
             self._flights.close_doors(flight)
-        await self._read(errand, entry, arrival)
+        withheld = _only(arrival.fields, terms.dropped - NEVER_KEPT)
+        await self._read(errand, entry, arrival, withheld)
 
     def _terms(
         self, errand: Errand, status: int, fields: Fields, arrival: _Arrival
@@ -221,7 +228,9 @@ class Filler:
         rule = self._policy.compression
         return rule.applies(kind, int(length) if length and length.isdigit() else rule.bytes_min)
 
-    async def _read(self, errand: Errand, entry: Entry, arrival: _Arrival) -> None:
+    async def _read(
+        self, errand: Errand, entry: Entry, arrival: _Arrival, withheld: Fields
+    ) -> None:
         response, flight = arrival.response, errand.flight
         broadcast = Broadcast(window_bytes=_WINDOW_BYTES)
         incoming = Incoming(
@@ -231,6 +240,7 @@ class Filler:
             length=response.length,
             whole=asyncio.get_running_loop().create_future(),
             has_age="age" in arrival.fields,
+            withheld=withheld,
         )
         flight.outcome.set_result(incoming)
         try:
@@ -278,3 +288,7 @@ class Filler:
         kept = incoming.body.is_joinable
         body = incoming.body.finish()
         return body if kept else None
+
+
+def _only(fields: Fields, names: AbstractSet[str]) -> Fields:
+    return CIMultiDict(item for item in fields.items() if item[0].lower() in names)

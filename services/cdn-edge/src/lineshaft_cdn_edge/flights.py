@@ -35,6 +35,8 @@ class Incoming:
     whole: "asyncio.Future[Entry | None]"
     has_age: bool
     """Whether the origin itself answered from a cache."""
+    withheld: Fields
+    """Fields that are not stored (`no-cache="set-cookie"`): they are for the leader alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,8 @@ class Confirmed:
     """The stored response is still right."""
 
     entry: Entry
+    withheld: Fields
+    """A cookie that came with the 304: it is for the leader alone."""
 
 
 @dataclass(frozen=True, kw_only=True)

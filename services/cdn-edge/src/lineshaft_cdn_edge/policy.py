@@ -108,7 +108,10 @@ class Policy(_Rule):
     @field_validator("fingerprint")
     @classmethod
     def _is_expression(cls, pattern: str) -> str:
-        re.compile(pattern)
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from error
         return pattern
 
     @cached_property
@@ -117,13 +120,16 @@ class Policy(_Rule):
         return QueryRule(strip=self.query.strip, sort=self.query.sort)
 
     def class_name(self, path: str, media_type: str) -> str:
-        """Name the class to count a response under: by media type, else by suffix."""
+        """Name the class to count under: by media type, which the suffix may make exact.
+
+        Without a media type the suffix decides alone.
+        """
         suffix = _suffix(path)
-        by_type = [rule for rule in self.classes if matches(media_type, rule.types)]
-        for rule in (*by_type, *(() if media_type else self.classes)):
+        likely = [rule for rule in self.classes if matches(media_type, rule.types)]
+        for rule in likely if media_type else self.classes:
             if suffix in rule.suffixes:
                 return rule.name
-        return by_type[0].name if by_type else OTHER
+        return likely[0].name if len(likely) == 1 else OTHER
 
     def keeps_cookies_back(self, path: str) -> bool:
         """Whether the origin is asked for this path without the visitor's cookies."""

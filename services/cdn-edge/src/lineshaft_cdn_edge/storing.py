@@ -31,7 +31,7 @@ _UNDERSTOOD = frozenset(
     {200, 203, 204, 300, 301, 302, 303, 307, 308, *range(400, 418), 421, 422, 426, 428, 429, 431}
     | {451, *range(500, 506)}
 )
-_NEVER_KEPT = frozenset({"age", "surrogate-control", "cache-status"})
+NEVER_KEPT = frozenset({"age", "surrogate-control", "cache-status"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ class Judge:
             initial_age=age,
             validates_always=validates_always,
             stale=stale,
-            dropped=_NEVER_KEPT
+            dropped=NEVER_KEPT
             | directives.field_names("no-cache")
             | directives.field_names("private"),
             grant=grant,
