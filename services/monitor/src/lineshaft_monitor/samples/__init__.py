@@ -1,0 +1,1 @@
+"""Samples in memory: their dictionary, and the latest of each series."""
