@@ -9,8 +9,7 @@ import structlog
 from lineshaft_contracts.envelope import Envelope
 from prometheus_client import Counter, Gauge
 
-from lineshaft_common import tracing
-from lineshaft_common.messaging.bus import Bus, Outgoing, UnroutableError, outgoing
+from lineshaft_common.messaging.bus import Bus, Outgoing, UnroutableError, traced
 from lineshaft_common.postgres import Connection, Pool
 from lineshaft_common.transient import is_transient
 
@@ -26,7 +25,9 @@ WAITING = Gauge("lineshaft_outbox_batch", "Messages in the last batch that was r
 
 async def add(connection: Connection, envelopes: Sequence[Envelope[Any]]) -> None:
     """Store messages in the caller's transaction; they leave, in order, after its commit."""
-    ready = [_traced(envelope) for envelope in envelopes]
+    if not envelopes:
+        return
+    ready = [traced(envelope) for envelope in envelopes]
     await connection.execute(
         """
         INSERT INTO outbox (exchange, routing_key, type, message_id, priority, tenant, traceparent,
@@ -44,12 +45,6 @@ async def add(connection: Connection, envelopes: Sequence[Envelope[Any]]) -> Non
         [m.time_to_live_milliseconds for m in ready],
         [m.body for m in ready],
     )
-
-
-def _traced(envelope: Envelope[Any]) -> Outgoing:
-    message = outgoing(envelope)
-    carrying = tracing.publish(envelope, message.exchange, message.routing_key)
-    return message if carrying is envelope else outgoing(carrying)
 
 
 class OutboxRelay:

@@ -28,8 +28,9 @@ from lineshaft_common.messaging.bus import (
     Start,
     UnavailableError,
     UnroutableError,
+    traced,
 )
-from lineshaft_common.messaging.rabbitmq import dispatch, respond, traced
+from lineshaft_common.messaging.rabbitmq import dispatch, respond
 from lineshaft_common.messaging.settling import Settler
 from lineshaft_common.messaging.wire import Received
 

@@ -16,6 +16,7 @@ from lineshaft_common.messaging.bus import (
     answers,
     on,
     outgoing,
+    traced,
 )
 from lineshaft_common.messaging.rabbitmq import RabbitBus, connect
 
@@ -37,4 +38,5 @@ __all__ = [
     "connect",
     "on",
     "outgoing",
+    "traced",
 ]

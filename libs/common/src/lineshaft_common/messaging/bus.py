@@ -11,6 +11,8 @@ from lineshaft_contracts.registry import find
 from lineshaft_contracts.topology import Queue
 from opentelemetry.context import Context
 
+from lineshaft_common import tracing
+
 D = TypeVar("D", bound=Message)
 R = TypeVar("R", bound=Message)
 
@@ -86,6 +88,13 @@ def outgoing(envelope: Envelope[Any]) -> Outgoing:
         else int(lifetime.total_seconds() * 1000),
         app_id=envelope.source,
     )
+
+
+def traced(envelope: Envelope[Any]) -> Outgoing:
+    """Give a message its PRODUCER span and write it."""
+    message = outgoing(envelope)
+    carrying = tracing.publish(envelope, message.exchange, message.routing_key)
+    return message if carrying is envelope else outgoing(carrying)
 
 
 class Delivery(Generic[D]):

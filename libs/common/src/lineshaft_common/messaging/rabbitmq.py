@@ -26,7 +26,7 @@ from lineshaft_common.messaging.bus import (
     Reaction,
     Start,
     UnavailableError,
-    outgoing,
+    traced,
 )
 from lineshaft_common.messaging.consumer import Consumer
 from lineshaft_common.messaging.link import Link
@@ -215,13 +215,6 @@ class RabbitBus:
         reply = reply_message(received, message)
         if reply is not None:
             self._publisher.send(reply)
-
-
-def traced(envelope: Envelope[Any]) -> Outgoing:
-    """Give a message its PRODUCER span and write it."""
-    message = outgoing(envelope)
-    carrying = tracing.publish(envelope, message.exchange, message.routing_key)
-    return message if carrying is envelope else outgoing(carrying)
 
 
 def dispatch(reactions: Sequence[Reaction]) -> BatchHandler:

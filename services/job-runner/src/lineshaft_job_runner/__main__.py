@@ -1,0 +1,125 @@
+"""Run the job-runner: start-up reads down, shutdown reads up."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from lineshaft_common import http, lifecycle, logs, messaging, postgres, tracing
+from lineshaft_common.health import Health
+from lineshaft_common.messaging import Bus, answers, on
+from lineshaft_common.objects import Objects
+from lineshaft_common.outbox import OutboxRelay
+from lineshaft_common.postgres import Pool
+from lineshaft_common.reporting import report
+from lineshaft_contracts.jobs import (
+    CancelJob,
+    FindArtifact,
+    GetJob,
+    GetJobStats,
+    ListJobs,
+    ListJobTypes,
+)
+from lineshaft_contracts.topology import JOB_RUNNER_ASKED, JOB_RUNNER_CANCEL, JOB_RUNNER_SUBMIT
+
+from lineshaft_job_runner.answering import Answering
+from lineshaft_job_runner.catalogue import Catalogue
+from lineshaft_job_runner.children import ChildProcesses
+from lineshaft_job_runner.in_loop import LoopExecutor
+from lineshaft_job_runner.intake import Intake
+from lineshaft_job_runner.job_type import Isolation
+from lineshaft_job_runner.routes import create_app
+from lineshaft_job_runner.runner import Runner
+from lineshaft_job_runner.settings import Settings
+from lineshaft_job_runner.sources import SourcesFile
+from lineshaft_job_runner.store.hints import listen
+from lineshaft_job_runner.store.jobs import JobStore
+from lineshaft_job_runner.store.plant_sources import PostgresSources
+from lineshaft_job_runner.store.reads import JobReads
+
+NAME = "job-runner"
+
+
+async def main() -> None:
+    """Serve until told to stop."""
+    settings = Settings.from_environment()
+    url, instance = str(settings.postgres_url), settings.instance
+    logs.configure(NAME, instance=instance, level=settings.log_level)
+    async with (
+        tracing.start(NAME, instance=instance, sample_ratio=settings.trace_sample_ratio),
+        postgres.connect(
+            url,
+            "lineshaft_common",
+            "lineshaft_job_runner",
+            name=NAME,
+            connections_max=settings.postgres_connections_max,
+        ) as pool,
+        messaging.connect(str(settings.amqp_url), name=NAME) as bus,
+        run_engine(settings, pool, bus),
+    ):
+        health = Health({"broker": bus.check, "database": lambda: postgres.check(pool)})
+        async with (
+            http.serve(create_app(health), host=settings.http_host, port=settings.http_port),
+            report(
+                bus,
+                health,
+                service=NAME,
+                instance=instance,
+                interval_seconds=settings.metrics_interval_seconds,
+            ),
+        ):
+            await lifecycle.until_terminated()
+
+
+@asynccontextmanager
+async def run_engine(settings: Settings, pool: Pool, bus: Bus) -> AsyncGenerator[None]:
+    """Take, run and answer for jobs while the block is open."""
+    catalogue = Catalogue.installed()
+    file = SourcesFile.load(settings.sources_file) if settings.sources_file else SourcesFile()
+    in_loop = LoopExecutor(
+        places=settings.loop_jobs_max,
+        objects=Objects(settings.object_store_url),
+        open_source=lambda tenant: PostgresSources(file, tenant=tenant).open,
+        grace_seconds=settings.cancel_grace_seconds,
+    )
+    children = ChildProcesses(
+        places=settings.processes_max,
+        idle_seconds=settings.child_idle_seconds,
+        grace_seconds=settings.cancel_grace_seconds,
+        object_store_url=settings.object_store_url,
+    )
+    reads = JobReads(pool)
+    desk = Answering(reads, catalogue)
+    async with OutboxRelay(pool, bus) as relay, children:
+        store = JobStore(pool, worker=settings.instance, on_announced=relay.wake)
+        runner = Runner(
+            store,
+            catalogue,
+            {Isolation.LOOP: in_loop, Isolation.PROCESS: children},
+            lease_seconds=settings.lease_seconds,
+            stop_grace_seconds=settings.stop_grace_seconds,
+        )
+        intake = Intake(
+            store,
+            reads,
+            catalogue,
+            on_accepted=runner.wake,
+            on_cancelled=runner.look_for_cancellations,
+        )
+        async with (
+            runner,
+            listen(pool, on_ready=runner.wake, on_cancel=runner.look_for_cancellations),
+            bus.subscribe_batch(JOB_RUNNER_SUBMIT, intake.on_submissions),
+            bus.subscribe(JOB_RUNNER_CANCEL, on(CancelJob, intake.on_cancel)),
+            bus.serve(
+                JOB_RUNNER_ASKED,
+                answers(GetJob, desk.get_job),
+                answers(ListJobs, desk.list_jobs),
+                answers(GetJobStats, desk.get_stats),
+                answers(ListJobTypes, desk.list_types),
+                answers(FindArtifact, desk.find_artifact),
+            ),
+        ):
+            yield
+
+
+if __name__ == "__main__":
+    lifecycle.run(main)

@@ -1,0 +1,1 @@
+"""The process in which one job after another runs, apart from the runner, so it can be killed."""

@@ -1,0 +1,82 @@
+"""What the runner and a child say to each other: JSON lines over a socket pair."""
+
+import json
+from typing import Any, Literal
+from uuid import UUID
+
+from lineshaft_contracts.envelope import Priority
+from lineshaft_contracts.jobs import Artifact, JobError, Progress
+
+from lineshaft_job_runner.job import ClaimedJob, StoredArtifact
+
+LINE_BYTES_MAX = 4 * 1024 * 1024
+
+Kind = Literal["run", "stop", "ready", "progress", "succeeded", "failed", "stopped"]
+
+
+def write(kind: Kind, **content: Any) -> bytes:
+    """Write one frame."""
+    return json.dumps({"kind": kind, **content}, allow_nan=False).encode() + b"\n"
+
+
+def read(line: bytes) -> dict[str, Any]:
+    """Read one frame."""
+    frame: dict[str, Any] = json.loads(line)
+    return frame
+
+
+def run(job: ClaimedJob) -> bytes:
+    """Ask for an attempt."""
+    return write(
+        "run",
+        id=str(job.id),
+        tenant=job.tenant,
+        type=job.type,
+        priority=job.priority.value,
+        parameters=job.parameters,
+        attempt=job.attempt,
+        attempts_max=job.attempts_max,
+        timeout_seconds=job.timeout_seconds,
+        lease_token=str(job.lease_token),
+    )
+
+
+def read_run(frame: dict[str, Any]) -> ClaimedJob:
+    """Read what `run` wrote."""
+    return ClaimedJob(
+        id=UUID(frame["id"]),
+        tenant=frame["tenant"],
+        type=frame["type"],
+        priority=Priority(frame["priority"]),
+        parameters=frame["parameters"],
+        attempt=frame["attempt"],
+        attempts_max=frame["attempts_max"],
+        timeout_seconds=frame["timeout_seconds"],
+        lease_token=UUID(frame["lease_token"]),
+        traceparent=None,
+        waited_seconds=0,
+    )
+
+
+def progress(moved: Progress) -> bytes:
+    """Say how far the attempt is."""
+    return write("progress", progress=moved.model_dump())
+
+
+def succeeded(result: dict[str, Any], artifacts: list[StoredArtifact]) -> bytes:
+    """Hand over what the attempt made."""
+    stored = [{"object_key": s.object_key, **s.artifact.model_dump()} for s in artifacts]
+    return write("succeeded", result=result, artifacts=stored)
+
+
+def read_artifacts(frame: dict[str, Any]) -> tuple[StoredArtifact, ...]:
+    """Read the artifacts of `succeeded`."""
+    return tuple(
+        StoredArtifact(artifact=Artifact.model_validate(s), object_key=s["object_key"])
+        for s in frame["artifacts"]
+    )
+
+
+def failed(error: JobError, log: str) -> bytes:
+    """Say why the attempt did not succeed."""
+    return write("failed", error=error.model_dump(), log=log[-20_000:])

@@ -1,0 +1,97 @@
+"""The context that a running job sees, wherever it runs."""
+
+import asyncio
+import hashlib
+import tempfile
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+from lineshaft_common.objects import Objects
+from lineshaft_contracts.jobs import Artifact, Progress
+
+from lineshaft_job_runner.execution import OnProgress, object_key
+from lineshaft_job_runner.job import ClaimedJob, StoredArtifact
+from lineshaft_job_runner.job_type import ArtifactFile, PermanentError, Source
+
+ARTIFACTS_MAX = 100
+
+OpenSource = Callable[[str], AbstractAsyncContextManager[Source]]
+
+
+class _File:
+    """An artifact being written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: int | None = None
+        self.pages: int | None = None
+
+
+class AttemptContext:
+    """See `JobContext`."""
+
+    def __init__(
+        self,
+        job: ClaimedJob,
+        *,
+        objects: Objects,
+        open_source: OpenSource,
+        on_progress: OnProgress,
+    ) -> None:
+        self.job_id = str(job.id)
+        self.tenant = job.tenant
+        self.attempt = job.attempt
+        self.stored: list[StoredArtifact] = []
+        self._job = job
+        self._objects = objects
+        self._open_source = open_source
+        self._on_progress = on_progress
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Let the job see that it should stop."""
+        self._cancelled = True
+
+    @property
+    def cancelled(self) -> bool:
+        """See `JobContext.cancelled`."""
+        return self._cancelled
+
+    def progress(self, done: int, total: int, message: str = "") -> None:
+        """See `JobContext.progress`."""
+        self._on_progress(Progress(done=done, total=total, message=message[:200]))
+
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """See `JobContext.artifacts`."""
+        return tuple(stored.artifact for stored in self.stored)
+
+    def source(self, name: str) -> AbstractAsyncContextManager[Source]:
+        """See `JobContext.source`."""
+        return self._open_source(name)
+
+    @asynccontextmanager
+    async def artifact(self, name: str, *, media_type: str) -> AsyncGenerator[ArtifactFile]:
+        """See `JobContext.artifact`."""
+        if len(self.stored) >= ARTIFACTS_MAX or any(s.artifact.name == name for s in self.stored):
+            raise PermanentError("artifact_refused", f"artifact {name!r} is there, or is too many")
+        with tempfile.TemporaryDirectory(prefix="lineshaft-") as folder:
+            file = _File(Path(folder) / "artifact")
+            yield file
+            size, digest = await asyncio.to_thread(_measure, file.path)
+            key = object_key(self._job, name)
+            await self._objects.put_file(key, file.path)
+        artifact = Artifact(
+            name=name,
+            media_type=media_type,
+            bytes=size,
+            sha256=digest,
+            rows=file.rows,
+            pages=file.pages,
+        )
+        self.stored.append(StoredArtifact(artifact=artifact, object_key=key))
+
+
+def _measure(path: Path) -> tuple[int, str]:
+    with path.open("rb") as content:
+        return path.stat().st_size, hashlib.file_digest(content, "sha256").hexdigest()

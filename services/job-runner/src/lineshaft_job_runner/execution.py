@@ -1,0 +1,83 @@
+"""Running one attempt: what every way of running it takes and gives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lineshaft_contracts.jobs import JobError, Progress
+
+from lineshaft_job_runner.job import ClaimedJob, StoredArtifact
+from lineshaft_job_runner.job_type import JobType, PermanentError, RetryableError
+
+ERROR_MESSAGE_MAX = 2_000
+
+OnProgress = Callable[[Progress], None]
+
+
+class AttemptError(Exception):
+    """The attempt did not succeed."""
+
+    def __init__(self, error: JobError, *, log: str = "") -> None:
+        super().__init__(f"{error.code}: {error.message}")
+        self.error = error
+        self.log = log
+        """Traceback, for the log of the runner alone."""
+
+
+class StoppedError(Exception):
+    """The attempt ended because it was asked to stop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Success:
+    """The attempt's result and the files it made."""
+
+    result: dict[str, Any]
+    artifacts: tuple[StoredArtifact, ...]
+
+
+class Execution(Protocol):
+    """One attempt under way; asked to stop, it does so by itself or is killed after a grace."""
+
+    async def run(self) -> Success:
+        """Run to the end; raises AttemptError, or StoppedError after `stop`."""
+        ...
+
+    def stop(self) -> None:
+        """Ask the attempt to end early."""
+        ...
+
+
+class Executor(Protocol):
+    """A way of running jobs, with so many places."""
+
+    @property
+    def places(self) -> int:
+        """How many attempts it runs at once."""
+        ...
+
+    def start(
+        self, job: ClaimedJob, job_type: JobType[Any, Any], on_progress: OnProgress
+    ) -> Execution:
+        """Prepare an attempt; nothing happens before its `run`."""
+        ...
+
+
+def job_error(error: BaseException) -> JobError:
+    """Say what an exception of a job means: permanent, or worth another attempt."""
+    match error:
+        case PermanentError():
+            code, retryable = error.code, False
+        case RetryableError():
+            code, retryable = error.code, True
+        case MemoryError():
+            code, retryable = "out_of_memory", True
+        case _:
+            code, retryable = "unexpected_error", True
+    message = str(error) if code != "unexpected_error" else f"{type(error).__name__}: {error}"
+    return JobError(code=code, message=message[:ERROR_MESSAGE_MAX], retryable=retryable)
+
+
+def object_key(job: ClaimedJob, name: str) -> str:
+    """Where an artifact lies: under the attempt's own token, so attempts never share a key."""
+    return f"jobs/{job.tenant}/{job.id}/{job.lease_token}/{name}"
