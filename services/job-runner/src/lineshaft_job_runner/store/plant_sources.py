@@ -125,46 +125,34 @@ class PostgresSource:
         )
 
 
-class PostgresSources:
-    """Opens the sources of the sources file for one tenant."""
+@asynccontextmanager
+async def open_source(
+    file: SourcesFile, name: str, *, tenant: str, environment: Mapping[str, str] = os.environ
+) -> AsyncGenerator[PostgresSource]:
+    """Connect as the tenant and begin one repeatable-read, read-only transaction.
 
-    def __init__(
-        self,
-        file: SourcesFile,
-        *,
-        tenant: str,
-        environment: Mapping[str, str] = os.environ,
-    ) -> None:
-        self._file = file
-        self._tenant = tenant
-        self._environment = environment
-
-    @asynccontextmanager
-    async def open(self, name: str) -> AsyncGenerator[PostgresSource]:
-        """Connect and begin one repeatable-read, read-only transaction.
-
-        Raises SourceError when it cannot work and SourceUnavailableError when it may later.
-        """
-        entry = self._file.entry(name, tenant=self._tenant)
-        url = self._file.url(name, tenant=self._tenant, environment=self._environment)
-        with _translated(name):
-            connection = await asyncpg.connect(
-                url,
-                timeout=entry.connect_timeout_seconds,
-                statement_cache_size=0,
-                server_settings={
-                    "application_name": "lineshaft-job",
-                    "default_transaction_read_only": "on",
-                    "statement_timeout": str(int(entry.statement_timeout_seconds * 1000)),
-                    "timezone": "UTC",
-                },
-            )
-        try:
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                yield PostgresSource(connection, name=name, entry=entry)
-        finally:
-            # Nothing was written, so a connection that is slow to say goodbye is dropped.
-            connection.terminate()
+    Raises SourceError when it cannot work and SourceUnavailableError when it may later.
+    """
+    entry = file.entry(name, tenant=tenant)
+    url = file.url(name, tenant=tenant, environment=environment)
+    with _translated(name):
+        connection = await asyncpg.connect(
+            url,
+            timeout=entry.connect_timeout_seconds,
+            statement_cache_size=0,
+            server_settings={
+                "application_name": "lineshaft-job",
+                "default_transaction_read_only": "on",
+                "statement_timeout": str(int(entry.statement_timeout_seconds * 1000)),
+                "timezone": "UTC",
+            },
+        )
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            yield PostgresSource(connection, name=name, entry=entry)
+    finally:
+        # Nothing was written, so a connection that is slow to say goodbye is dropped.
+        connection.terminate()
 
 
 def _inner(saved: SavedQuery) -> str:
