@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from lineshaft_contracts.monitoring import ServiceHealth, ServiceState
 from lineshaft_contracts.telemetry import ServiceReported
@@ -30,9 +30,8 @@ class Process:
     checks: dict[str, str] = field(default_factory=dict[str, str])
     up_seconds: float = 0.0
     down_seconds: float = 0.0
-    first_report_at: datetime = datetime.min.replace(tzinfo=UTC)
-    may_replace: bool = False
-    """Whether it may still be the successor of a process that is gone."""
+    first_report_at: datetime | None = None
+    """None when that was before our time, or once it took the place of a process that is gone."""
 
     @property
     def source(self) -> str:
@@ -112,7 +111,6 @@ class Presence:
             since=at,
             last_report_at=at,
             interval_seconds=report.interval_seconds,
-            may_replace=True,
             first_report_at=at,
         )
         self._processes[key] = replace(
@@ -128,9 +126,10 @@ class Presence:
         """Whether a process that came later took the place of this one; each takes one place."""
         for key, fresh in self._processes.items():
             same = (fresh.service, fresh.region) == (lost.service, lost.region)
-            later = fresh.may_replace and fresh.first_report_at >= lost.last_report_at
+            first = fresh.first_report_at
+            later = first is not None and first >= lost.last_report_at
             if same and later and fresh.state in ALIVE and fresh.instance != lost.instance:
-                self._processes[key] = replace(fresh, may_replace=False)
+                self._processes[key] = replace(fresh, first_report_at=None)
                 return True
         return False
 
