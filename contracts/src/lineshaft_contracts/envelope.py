@@ -89,11 +89,14 @@ class EquipmentPath:
         return self._words + ["_"] * (self.LEVELS - len(self._words))
 
 
-def _positive_zoned(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be within the years 1 to 9999 in UTC") from None
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_positive_zoned)]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """An instant; any zone is accepted, UTC is kept."""
 
 

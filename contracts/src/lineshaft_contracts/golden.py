@@ -17,6 +17,8 @@ WORDS: dict[str, Any] = {
     "alert_id": "QA-0031",
     "characteristic": "piston-ring-diameter",
     "code": "material_missing",
+    "cursor": "MDE5OThmMGE",
+    "next_cursor": "MDE5OThmMGE",
     "condition_name": "diameter-out-of-limits",
     "defect_code": "diameter",
     "equipment": "/acme/north/stamping/line-1/press-1",
@@ -40,6 +42,38 @@ WORDS: dict[str, Any] = {
     "version": "0.1.0",
 }
 """Sensible values by the name of the field."""
+
+QUANTITIES = {
+    "measurement": ("74.002", "mm"),
+    "lower_limit": ("73.970", "mm"),
+    "upper_limit": ("74.030", "mm"),
+    "limit": ("74.030", "mm"),
+    "scrap": ("3", "pcs"),
+    "rework": ("1", "pcs"),
+    "quantity_change": ("-2", "pcs"),
+    "quantity_on_hand": ("18", "pcs"),
+    "quantity_minimum": ("50", "pcs"),
+}
+"""Sensible amounts; 120 pieces otherwise."""
+
+NUMBERS = {
+    "hit_ratio": 0.93,
+    "percent_complete": 62.5,
+    "ratio": 0.93,
+    "severity": 500,
+    "success_rate": 0.98,
+}
+"""Sensible numbers; 12 or 12.5 otherwise."""
+
+KEYS = {
+    "by_type": "report.generate",
+    "checks": "rabbitmq",
+    "counts": "succeeded",
+    "errors": "timeout",
+    "labels": "service",
+    "windows": "5m",
+}
+"""Sensible keys of objects whose keys are data."""
 
 
 def valid(contract: Contract, *, full: bool) -> dict[str, Any]:
@@ -137,7 +171,11 @@ class _Sampler:
     def _object(self, schema: dict[str, Any], name: str) -> dict[str, Any]:
         if "properties" not in schema:
             values: Any = schema.get("additionalProperties")
-            return {"total": self.sample(values, name)} if self._full and values else {}
+            key = KEYS.get(name, "total")
+            return {key: self.sample(values, key)} if self._full and values else {}
+        if schema.get("title") == "Quantity":
+            value, uom = QUANTITIES.get(name, ("120", "pcs"))
+            return {"value": value, "uom": uom}
         return dict(self._fields(schema))
 
     def _fields(self, schema: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -156,8 +194,9 @@ class _Sampler:
 
     @staticmethod
     def _number(schema: dict[str, Any], name: str) -> int | float:
-        lowest = schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1)
-        usual = 500 if name == "severity" else 12 if schema["type"] == "integer" else 12.5
+        above = schema.get("exclusiveMinimum")
+        lowest = schema.get("minimum", 0 if above is None else above + 1)
+        usual = NUMBERS.get(name, 12 if schema["type"] == "integer" else 12.5)
         highest = schema.get("maximum", schema.get("exclusiveMaximum", usual + 1) - 1)
         return max(lowest, min(usual, highest))
 
@@ -166,8 +205,6 @@ class _Sampler:
         formats = {"date-time": MOMENT, "uuid": ID, "date": "2026-03-02", "time": "06:00:00"}
         if schema.get("format") in formats:
             return formats[schema["format"]]
-        if "pattern" in schema and schema["pattern"].startswith("^-?["):
-            return "74.002" if name == "measurement" else "120"
         for word in (name, name.removeprefix("from_"), name.removeprefix("to_")):
             if word in WORDS:
                 return str(WORDS[word])

@@ -6,7 +6,6 @@ from datetime import timedelta
 from enum import StrEnum
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter
@@ -114,8 +113,7 @@ def _name_reply(asking: Any) -> None:
 def contracts() -> Mapping[str, Contract]:
     """Every contract by type, in order."""
     for name in MODULES:
-        if find_spec(f"lineshaft_contracts.{name}"):
-            import_module(f"lineshaft_contracts.{name}")
+        import_module(f"lineshaft_contracts.{name}")
     return dict(sorted(_CONTRACTS.items()))
 
 
