@@ -1,0 +1,67 @@
+"""Reading JSON that a client sent: refused when it cannot be kept or nobody needs it so deep."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError, pointer
+from pydantic_core import from_json
+
+DEPTH_MAX = 32
+ERRORS_MAX = 50
+
+
+def parse(body: bytes, *, depth_max: int = DEPTH_MAX) -> Any:
+    """Read a JSON text. Raises ProblemError `invalid_json` (400) or `invalid_input` (422)."""
+    try:
+        value = from_json(body, allow_inf_nan=False, cache_strings="keys")
+    except ValueError as error:
+        raise ProblemError(
+            Problem(
+                code="invalid_json",
+                title="The body is not JSON",
+                detail=str(error)[:200],
+                status=400,
+                errors=(FieldProblem(pointer="", code="invalid_json", message=str(error)[:200]),),
+            )
+        ) from None
+    errors = tuple(_problems(value, (), depth_max))
+    if errors:
+        raise ProblemError(refused(errors))
+    return value
+
+
+def refused(errors: tuple[FieldProblem, ...]) -> Problem:
+    """Make the 422 problem of these errors."""
+    return Problem(
+        code="invalid_input",
+        title="The input is not valid",
+        detail=f"{len(errors)} field(s) need attention",
+        status=422,
+        errors=errors[:ERRORS_MAX],
+    )
+
+
+def _problems(value: Any, path: tuple[int | str, ...], depth_max: int) -> Iterator[FieldProblem]:
+    if isinstance(value, str):
+        if "\0" in value:
+            yield _nul(path)
+        return
+    if not isinstance(value, dict | list):
+        return
+    if len(path) >= depth_max:
+        message = f"at most {depth_max} levels are accepted"
+        yield FieldProblem(pointer=pointer(path), code="too_deep", message=message)
+        return
+    if isinstance(value, list):
+        for index, item in enumerate(cast("list[Any]", value)):
+            yield from _problems(item, (*path, index), depth_max)
+        return
+    for name, field in cast("dict[str, Any]", value).items():
+        if "\0" in name:
+            yield _nul(path)
+        yield from _problems(field, (*path, name), depth_max)
+
+
+def _nul(path: tuple[int | str, ...]) -> FieldProblem:
+    message = "NUL characters are not accepted"
+    return FieldProblem(pointer=pointer(path), code="nul_character", message=message)
