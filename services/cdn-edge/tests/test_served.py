@@ -289,3 +289,21 @@ async def test_health_and_metrics_are_served_beside_the_assets(site: Site) -> No
     assert 'lineshaft_edge_requests_total{asset_class="document"' in text
     assert 'lineshaft_edge_store_responses{region="test"} 1.0' in text
     assert site.origin.targets == ["/a"]
+
+
+async def test_an_unsafe_request_never_meets_a_connection_that_died_idle(site: Site) -> None:
+    """Each request closes its connection behind the edge's back, right after the answer."""
+
+    async def hang_up(request: web.Request) -> web.Response:
+        await request.read()
+        response = web.Response(text="done")
+        response.force_close()
+        response.headers["Connection"] = "keep-alive"
+        return response
+
+    site.will(hang_up)
+    for _ in range(5):
+        async with site.client.post(f"{site.url}/form", data=b"x") as response:
+            assert response.status == 200
+        async with site.client.get(f"{site.url}/asset") as response:
+            assert response.status == 200

@@ -11,6 +11,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from lineshaft_cdn_edge.fields import Fields
+from lineshaft_cdn_edge.messages import SAFE_METHODS
 from lineshaft_cdn_edge.origin import (
     OriginError,
     OriginInvalidError,
@@ -37,25 +38,45 @@ class UpstreamLimits:
     """From sending the request to the response's head."""
     idle_timeout_seconds: float = 30.0
     """The longest silence in the middle of a body."""
+    keepalive_seconds: float = 4.0
+    """How long an unused connection is kept: less than most servers keep their end."""
     field_bytes_max: int = 32_768
 
 
 class HttpOrigin:
     """Fetches from one base URL; bodies come as they are, no redirect is followed, no cookie kept.
 
-    A request whose kept-alive connection turned out dead is repeated once if it is idempotent.
+    A request whose kept-alive connection turned out dead is repeated once if it is safe. Others
+    get a connection of their own: nobody could say whether the dead one had carried them out.
     """
 
     def __init__(self, base_url: str, limits: UpstreamLimits | None = None) -> None:
         self._base = base_url.rstrip("/")
         self._limits = limits or UpstreamLimits()
         self._free = asyncio.Semaphore(self._limits.connections_max)
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def __aenter__(self) -> Self:
+        idle_seconds = self._limits.keepalive_seconds
+        self._sessions[True] = self._session(
+            aiohttp.TCPConnector(limit=0, keepalive_timeout=idle_seconds)
+        )
+        self._sessions[False] = self._session(aiohttp.TCPConnector(limit=0, force_close=True))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for session in self._sessions.values():
+            await session.close()
+
+    def _session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         limits = self._limits
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15),
+        return aiohttp.ClientSession(
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(
@@ -67,16 +88,6 @@ class HttpOrigin:
             max_line_size=limits.field_bytes_max,
             max_field_size=limits.field_bytes_max,
         )
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._session:
-            await self._session.close()
 
     async def fetch(self, request: OriginRequest) -> "HttpResponse":
         """Send a request and wait for the head of its response; raises OriginError."""
@@ -93,15 +104,14 @@ class HttpOrigin:
         return HttpResponse(response, request.method, self._free)
 
     async def _send(self, request: OriginRequest) -> aiohttp.ClientResponse:
-        if self._session is None:
-            raise OriginUnreachableError
+        session = self._sessions[request.method in SAFE_METHODS and request.body is None]
         fields = request.fields
         if request.host:
             fields = fields.copy()
             fields["Host"] = request.host
         try:
             async with asyncio.timeout(self._limits.head_timeout_seconds):
-                return await self._session.request(
+                return await session.request(
                     request.method,
                     URL(self._base + request.target, encoded=True),
                     headers=fields,
