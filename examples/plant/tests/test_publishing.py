@@ -3,19 +3,21 @@
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
 from lineshaft_contracts.door import parse_batch, validate_plant_event
+from plant.calendar import SHIFT, Shift
 from plant.publishing import Publisher, PublishingError
 from plant.settings import Settings
 from plant.shift import run_shift
 from plant.simulation import simulate
 
 START = datetime(2026, 11, 24, 6, tzinfo=UTC)
+WHOLE = Shift(START, START + SHIFT)
 
 
 @dataclass
@@ -57,13 +59,21 @@ async def door() -> AsyncGenerator[Door]:
 
 
 class Books:
-    def __init__(self) -> None:
-        self.shifts: set[datetime] = set()
+    """One shift, as long as it is not published."""
 
-    async def book(self, started_at: datetime, _events: list[Any], /) -> bool:
-        new = started_at not in self.shifts
-        self.shifts.add(started_at)
-        return new
+    def __init__(self) -> None:
+        self.booked = False
+        self.published = False
+
+    async def open_shift(self, _now: datetime, /) -> Shift:
+        return WHOLE
+
+    async def book(self, _shift: Shift, _events: list[Any], /) -> bool:
+        self.booked, before = True, self.booked
+        return not before
+
+    async def mark_published(self, _shift: Shift, /) -> None:
+        self.published = True
 
 
 def settings(door: Door, tmp_path: Path) -> Settings:
@@ -76,27 +86,34 @@ async def test_a_shift_arrives_completely_with_the_key_of_the_file(
     door: Door, tmp_path: Path
 ) -> None:
     books = Books()
-    done = await run_shift(settings(door, tmp_path), books, started_at=START, breakdown_seconds=0)
+    done = await run_shift(settings(door, tmp_path), books, breakdown_seconds=0)
     assert tuple(door.accepted) == done.event_ids
     assert done.events == sum(done.counts.values()) >= 500
     assert done.booked
+    assert books.published
     assert door.keys == {"Bearer lsk_abc_def"}
     assert json.loads(json.dumps(done.counts)) == done.counts
 
 
-async def test_a_repeated_shift_doubles_nothing(door: Door, tmp_path: Path) -> None:
+async def test_an_interrupted_shift_is_published_again_and_nothing_is_doubled(
+    door: Door, tmp_path: Path
+) -> None:
     books = Books()
     mine = settings(door, tmp_path)
-    first = await run_shift(mine, books, started_at=START, breakdown_seconds=0)
-    again = await run_shift(mine, books, started_at=START, breakdown_seconds=0)
-    assert again.event_ids == first.event_ids
-    assert len(door.accepted) == first.events
+    door.answers = [202, 400]
+    with pytest.raises(PublishingError, match="400"):
+        await run_shift(mine, books, breakdown_seconds=0)
+    assert not books.published
+    await run_shift(mine, books, breakdown_seconds=0)
+    again = await run_shift(mine, books, breakdown_seconds=0)
+    assert tuple(door.accepted) == again.event_ids
+    assert books.published
     assert not again.booked
 
 
 async def test_a_busy_or_absent_gateway_is_asked_again_with_the_same_ids(door: Door) -> None:
     door.answers = [429, 503]
-    event = simulate(START)[0].to_cloudevent(tenant="acme")
+    event = simulate(WHOLE)[0].to_cloudevent(tenant="acme")
     async with ClientSession() as http:
         await Publisher(http=http, gateway_url=door.url, api_key="k").publish([event])
     assert door.requests == 3
@@ -105,7 +122,7 @@ async def test_a_busy_or_absent_gateway_is_asked_again_with_the_same_ids(door: D
 
 async def test_a_refused_event_is_an_error_at_once(door: Door) -> None:
     door.answers = [422]
-    event = simulate(START)[0].to_cloudevent(tenant="acme")
+    event = simulate(WHOLE)[0].to_cloudevent(tenant="acme")
     async with ClientSession() as http:
         with pytest.raises(PublishingError, match="422"):
             await Publisher(http=http, gateway_url=door.url, api_key="k").publish([event])
@@ -113,6 +130,6 @@ async def test_a_refused_event_is_an_error_at_once(door: Door) -> None:
 
 
 def test_the_shift_of_another_start_has_other_ids() -> None:
-    ids = {event.to_cloudevent(tenant="acme")["id"] for event in simulate(START)}
-    later = simulate(START + timedelta(hours=8))
+    ids = {event.to_cloudevent(tenant="acme")["id"] for event in simulate(WHOLE)}
+    later = simulate(Shift(WHOLE.end, WHOLE.end + SHIFT))
     assert ids.isdisjoint(event.to_cloudevent(tenant="acme")["id"] for event in later)

@@ -1,20 +1,21 @@
 """The simulated shift: what a test, a demo and a reader may rely on."""
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from lineshaft_contracts.door import validate_plant_event
-from plant.history import past_shifts
+from plant.calendar import SHIFT, Shift, next_shift, past_shifts
 from plant.layout import LINES
-from plant.simulation import SHIFT, simulate
+from plant.simulation import simulate
 
 START = datetime(2026, 11, 24, 6, tzinfo=UTC)
+WHOLE = Shift(START, START + SHIFT)
 
 
 def messages(seed: int = 1) -> list[dict[str, Any]]:
-    return [event.to_cloudevent(tenant="acme") for event in simulate(START, seed=seed)]
+    return [event.to_cloudevent(tenant="acme") for event in simulate(WHOLE, seed=seed)]
 
 
 def test_the_same_start_and_seed_give_the_same_events() -> None:
@@ -43,7 +44,7 @@ def test_ids_are_version_7_and_hold_the_time_of_the_event() -> None:
 
 
 def test_events_are_in_the_order_of_their_time_and_inside_the_shift() -> None:
-    times = [event.time for event in simulate(START)]
+    times = [event.time for event in simulate(WHOLE)]
     assert times == sorted(times)
     assert times[0] >= START
     assert times[-1] < START + SHIFT
@@ -100,7 +101,20 @@ def test_progress_totals_are_the_sum_of_what_was_produced() -> None:
             assert int(data["quantity"]["good"]["value"]) == totals[data["job_order_id"]]
 
 
-def test_the_history_ends_before_today_and_is_a_week_of_three_shifts_a_day() -> None:
-    shifts = past_shifts(datetime(2026, 11, 25, 3, 30, tzinfo=UTC))
+def test_the_history_is_a_week_of_three_shifts_a_day_and_leaves_the_last_hours_free() -> None:
+    now = datetime(2026, 11, 25, 13, 30, tzinfo=UTC)
+    shifts = past_shifts(now)
     assert len(shifts) == 21
-    assert shifts[-1][0] + SHIFT == datetime(2026, 11, 24, 6, tzinfo=UTC)
+    assert shifts[-1].end == datetime(2026, 11, 24, 6, tzinfo=UTC)
+    assert next_shift(shifts[-1].end, now) == Shift(now - SHIFT, now)
+    assert past_shifts(now + timedelta(hours=1))[-1].end == now.replace(hour=6, minute=0)
+
+
+def test_a_shift_soon_after_another_is_told_faster_and_never_overlaps_it() -> None:
+    soon = START + timedelta(minutes=10)
+    shift = next_shift(START, soon)
+    assert shift == Shift(START, soon)
+    events = simulate(shift)
+    assert len(events) >= 500
+    assert START <= events[0].time <= events[-1].time < soon
+    assert next_shift(START, START).end > START

@@ -7,14 +7,14 @@ from typing import Any
 import asyncpg
 import pytest
 import yaml
-from plant.history import past_shifts
-from plant.simulation import SHIFT, simulate
+from plant.calendar import SHIFT, Shift, past_shifts
+from plant.simulation import simulate
 from plant.store import connect
 
 pytestmark = pytest.mark.integration
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
-LAST_SHIFT = datetime(2026, 11, 24, 22, tzinfo=UTC)
+LAST_SHIFT = past_shifts(NOW)[-1]
 SOURCES = Path(__file__).parents[1] / "sources.yaml"
 TYPES = {
     "bool": "boolean",
@@ -61,7 +61,7 @@ async def test_the_plant_is_seeded_once_and_always_alike(postgres_url: str) -> N
 async def test_the_saved_queries_tell_the_last_shift(postgres_url: str) -> None:
     async with connect(postgres_url) as store:
         await store.seed(past_shifts(NOW))
-    window = (LAST_SHIFT, LAST_SHIFT + SHIFT)
+    window = (LAST_SHIFT.start, LAST_SHIFT.end)
     production = await ask(postgres_url, "shift_production", *window)
     assert len(production) == 6
     assert sum(finished is None for *_, finished in production) == 1
@@ -90,11 +90,23 @@ async def test_the_piston_rings_are_the_published_ones(postgres_url: str) -> Non
 
 
 async def test_a_shift_is_booked_once(postgres_url: str) -> None:
-    start = NOW - timedelta(hours=8)
     async with connect(postgres_url) as store:
         await store.seed(past_shifts(NOW))
-        assert await store.book(start, simulate(start))
+        shift = await store.open_shift(NOW)
+        assert shift == Shift(NOW - SHIFT, NOW)
+        assert await store.book(shift, simulate(shift))
         before = await ask(postgres_url, "stock")
-        assert not await store.book(start, simulate(start))
+        assert not await store.book(shift, simulate(shift))
     assert await ask(postgres_url, "stock") == before
-    assert len(await ask(postgres_url, "shift_production", start, start + SHIFT)) >= 6
+    assert len(await ask(postgres_url, "shift_production", shift.start, shift.end)) >= 6
+
+
+async def test_a_shift_is_offered_until_it_is_published(postgres_url: str) -> None:
+    later = NOW + timedelta(minutes=3)
+    async with connect(postgres_url) as store:
+        await store.seed(past_shifts(NOW))
+        shift = await store.open_shift(NOW)
+        await store.book(shift, simulate(shift))
+        assert await store.open_shift(later) == shift
+        await store.mark_published(shift)
+        assert await store.open_shift(later) == Shift(NOW, later)

@@ -8,7 +8,7 @@ from functools import partial
 
 from aiohttp import web
 
-from plant.history import past_shifts
+from plant.calendar import past_shifts
 from plant.routes import create_app
 from plant.settings import Settings
 from plant.shift import run_shift

@@ -1,7 +1,8 @@
 -- The tables of the MES. Times are instants; quantities of pieces are whole numbers.
 CREATE TABLE IF NOT EXISTS shifts (
     started_at timestamptz PRIMARY KEY,
-    events integer NOT NULL
+    finished_at timestamptz NOT NULL,
+    published_at timestamptz
 );
 CREATE TABLE IF NOT EXISTS orders (
     order_id text PRIMARY KEY,

@@ -14,10 +14,11 @@ from typing import Any, Protocol
 
 import aiohttp
 
+from plant.calendar import Shift
 from plant.event import PlantEvent
 from plant.publishing import Publisher
 from plant.settings import Settings
-from plant.simulation import SHIFT, simulate
+from plant.simulation import simulate
 from plant.store import connect
 
 
@@ -40,27 +41,31 @@ class ShiftSummary:
 class Books(Protocol):
     """Where the shift is written to."""
 
-    async def book(self, started_at: datetime, events: list[PlantEvent], /) -> bool:
+    async def open_shift(self, now: datetime, /) -> Shift:
+        """Return the shift to publish."""
+        ...
+
+    async def book(self, shift: Shift, events: list[PlantEvent], /) -> bool:
         """Write a shift once."""
+        ...
+
+    async def mark_published(self, shift: Shift, /) -> None:
+        """Remember that it is done with."""
         ...
 
 
 async def run_shift(
-    settings: Settings,
-    books: Books,
-    *,
-    started_at: datetime | None = None,
-    seed: int = 1,
-    breakdown_seconds: float = 2,
+    settings: Settings, books: Books, *, breakdown_seconds: float = 2
 ) -> ShiftSummary:
-    """Simulate the shift, write it into the tables, publish its events.
+    """Simulate the shift that ends now, write it into the tables, publish its events.
 
     `breakdown_seconds` is how long the press really stays down between two batches, so that
-    whoever watches sees it. Idempotent by `started_at`: events keep their ids.
+    whoever watches sees it. A shift whose publishing was interrupted is published again first,
+    under the same ids.
     """
-    start = started_at or default_start()
-    events = simulate(start, seed=seed)
-    booked = await books.book(start, events)
+    shift = await books.open_shift(datetime.now(UTC))
+    events = simulate(shift)
+    booked = await books.book(shift, events)
     messages = [event.to_cloudevent(tenant=settings.tenant) for event in events]
     repair = 1 + next(index for index, event in enumerate(events) if _is_breakdown(event))
     async with aiohttp.ClientSession() as http:
@@ -69,22 +74,18 @@ async def run_shift(
         await publisher.publish(messages[:repair])
         await asyncio.sleep(breakdown_seconds)
         await publisher.publish(messages[repair:])
-    return _summary(start, messages, booked=booked)
-
-
-def default_start() -> datetime:
-    """Return when the shift that ends in this minute began."""
-    return datetime.now(UTC).replace(second=0, microsecond=0) - SHIFT
+    await books.mark_published(shift)
+    return _summary(shift, messages, booked=booked)
 
 
 def _is_breakdown(event: PlantEvent) -> bool:
     return event.type == "resource.state-changed" and event.data["state"] == "down"
 
 
-def _summary(start: datetime, messages: list[dict[str, Any]], *, booked: bool) -> ShiftSummary:
+def _summary(shift: Shift, messages: list[dict[str, Any]], *, booked: bool) -> ShiftSummary:
     return ShiftSummary(
-        started_at=start.isoformat(),
-        finished_at=(start + SHIFT).isoformat(),
+        started_at=shift.start.isoformat(),
+        finished_at=shift.end.isoformat(),
         events=len(messages),
         counts=dict(sorted(Counter(message["type"] for message in messages).items())),
         event_ids=tuple(message["id"] for message in messages),
@@ -92,16 +93,14 @@ def _summary(start: datetime, messages: list[dict[str, Any]], *, booked: bool) -
     )
 
 
-async def _main(seed: int, breakdown_seconds: float) -> None:
+async def _main(breakdown_seconds: float) -> None:
     settings = Settings.read()
     async with connect(settings.postgres_url) as store:
-        done = await run_shift(settings, store, seed=seed, breakdown_seconds=breakdown_seconds)
+        done = await run_shift(settings, store, breakdown_seconds=breakdown_seconds)
     sys.stdout.write(json.dumps(asdict(done), indent=2) + "\n")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m plant.shift", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1, help="another seed is another shift")
     parser.add_argument("--breakdown-seconds", type=float, default=2)
-    asked = parser.parse_args()
-    asyncio.run(_main(asked.seed, asked.breakdown_seconds))
+    asyncio.run(_main(parser.parse_args().breakdown_seconds))

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import asyncpg
 
 from plant.booking import STATEMENTS
+from plant.calendar import SHIFT, Shift, next_shift
 from plant.event import PlantEvent
 from plant.layout import LINES, RAW_STORE
+from plant.simulation import simulate
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
@@ -50,10 +52,10 @@ class Store:
         """Tell whether the database answers."""
         return await self._pool.fetchval("SELECT true", timeout=2) is True
 
-    async def seed(self, shifts: Sequence[tuple[datetime, Sequence[PlantEvent]]]) -> bool:
+    async def seed(self, shifts: Sequence[Shift]) -> bool:
         """Fill empty tables with the past shifts and with what is planned; False when not empty.
 
-        The last shift's start is what the dates of planned orders are counted from.
+        The last shift's end is what the dates of planned orders are counted from.
         """
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", ONE_AT_A_TIME)
@@ -61,25 +63,47 @@ class Store:
                 return False
             await _seed_stock(connection)
             await _seed_measurements(connection)
-            for started_at, events in shifts:
-                await _book(connection, started_at, events)
-            await _seed_planned_orders(connection, shifts[-1][0])
+            for shift in shifts:
+                await _book(connection, shift, simulate(shift), published_at=shift.end)
+            await _seed_planned_orders(connection, shifts[-1].end)
         return True
 
-    async def book(self, started_at: datetime, events: Sequence[PlantEvent]) -> bool:
+    async def open_shift(self, now: datetime) -> Shift:
+        """Return the shift to publish: one that was not published to its end, else a new one."""
+        interrupted = await self._pool.fetchrow(
+            "SELECT started_at, finished_at FROM shifts WHERE published_at IS NULL "
+            "ORDER BY started_at LIMIT 1"
+        )
+        if interrupted is not None:
+            return Shift(interrupted["started_at"], interrupted["finished_at"])
+        last_end = await self._pool.fetchval("SELECT max(finished_at) FROM shifts")
+        return next_shift(last_end or now - SHIFT, now)
+
+    async def book(self, shift: Shift, events: Sequence[PlantEvent]) -> bool:
         """Write a shift into the tables; False when it is there already."""
         async with self._pool.acquire() as connection, connection.transaction():
-            return await _book(connection, started_at, events)
+            return await _book(connection, shift, events, published_at=None)
+
+    async def mark_published(self, shift: Shift) -> None:
+        """Remember that all events of the shift are safe with Lineshaft."""
+        await self._pool.execute(
+            "UPDATE shifts SET published_at = now() WHERE started_at = $1", shift.start
+        )
 
 
 async def _book(
-    connection: "Connection", started_at: datetime, events: Sequence[PlantEvent]
+    connection: "Connection",
+    shift: Shift,
+    events: Sequence[PlantEvent],
+    *,
+    published_at: datetime | None,
 ) -> bool:
     first = await connection.fetchval(
-        "INSERT INTO shifts (started_at, events) VALUES ($1, $2) "
+        "INSERT INTO shifts (started_at, finished_at, published_at) VALUES ($1, $2, $3) "
         "ON CONFLICT DO NOTHING RETURNING true",
-        started_at,
-        len(events),
+        shift.start,
+        shift.end,
+        published_at,
     )
     if not first:
         return False
