@@ -1,6 +1,9 @@
 """Publishing against a door over HTTP that is busy, loses an answer, or says no."""
 
+import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -8,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientConnectionError, ClientSession, web
 from lineshaft_contracts.door import parse_batch, validate_plant_event
 from plant.calendar import SHIFT, Shift
 from plant.publishing import Publisher, PublishingError
@@ -133,3 +136,41 @@ def test_the_shift_of_another_start_has_other_ids() -> None:
     ids = {event.to_cloudevent(tenant="acme")["id"] for event in simulate(WHOLE)}
     later = simulate(Shift(WHOLE.end, WHOLE.end + SHIFT))
     assert ids.isdisjoint(event.to_cloudevent(tenant="acme")["id"] for event in later)
+
+
+@pytest.mark.integration
+async def test_the_process_seeds_itself_serves_its_assets_and_publishes_a_shift(
+    door: Door, tmp_path: Path, postgres_url: str, unused_tcp_port: int
+) -> None:
+    mine = settings(door, tmp_path)
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "plant",
+        env={
+            **os.environ,
+            "PLANT_POSTGRES_URL": postgres_url,
+            "PLANT_HTTP_PORT": str(unused_tcp_port),
+            "PLANT_GATEWAY_URL": door.url,
+            "PLANT_API_KEY_FILE": str(mine.api_key_file),
+        },
+    )
+    try:
+        async with asyncio.timeout(60), ClientSession() as http:
+            while not await _healthy(http, url):
+                await asyncio.sleep(0.1)
+            page = await (await http.get(f"{url}/")).text()
+            assert "Plant North" in page
+            done = await (await http.post(f"{url}/shift")).json()
+        assert list(door.accepted) == done["event_ids"]
+    finally:
+        process.terminate()
+        assert await process.wait() == 0
+
+
+async def _healthy(http: ClientSession, url: str) -> bool:
+    try:
+        return (await http.get(f"{url}/healthz")).status == 200
+    except ClientConnectionError:
+        return False
