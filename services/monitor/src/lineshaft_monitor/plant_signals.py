@@ -41,6 +41,7 @@ class PlantSignals:
 
     def __init__(self) -> None:
         self._equipment: OrderedDict[str, _Equipment] = OrderedDict()
+        self._down: dict[str, None] = {}
         self._lines: dict[tuple[str, str], Line] = {}
         self._counted: OrderedDict[str, None] = OrderedDict()
         self.received = 0
@@ -53,6 +54,7 @@ class PlantSignals:
                 self._equipment[labels["equipment"]] = _Equipment(
                     changed_at=at, state=EquipmentState.DOWN
                 )
+                self._down[labels["equipment"]] = None
 
     def on_state_changed(self, event: Envelope[StateChanged], now: datetime) -> Observation | None:
         """Take a new state; None for one that is older than what is known."""
@@ -62,6 +64,10 @@ class PlantSignals:
             return None
         self._equipment[path] = _Equipment(changed_at=event.time, state=state)
         self._equipment.move_to_end(path)
+        if state is EquipmentState.DOWN:
+            self._down[path] = None
+        elif state is not EquipmentState.UNKNOWN:
+            self._down.pop(path, None)
         if len(self._equipment) > EQUIPMENT_MAX:
             self._equipment.popitem(last=False)
         return _observation(path, state, now)
@@ -84,9 +90,8 @@ class PlantSignals:
 
     def observations(self, now: datetime) -> Iterator[Observation]:
         """Repeat what is down: a state holds until it changes."""
-        for path, equipment in self._equipment.items():
-            if equipment.state is EquipmentState.DOWN:
-                yield _observation(path, equipment.state, now)
+        for path in self._down:
+            yield _observation(path, EquipmentState.DOWN, now)
 
     def lines(self, tenant: str | None = None) -> list[Line]:
         """List the lines of a tenant, or of all of them."""
@@ -95,11 +100,7 @@ class PlantSignals:
     def down_count(self, line: Line) -> int:
         """Count the equipment of a line that is down."""
         prefix = f"/{line.tenant}/{line.name}"
-        return sum(
-            equipment.state is EquipmentState.DOWN
-            for path, equipment in self._equipment.items()
-            if path == prefix or path.startswith(f"{prefix}/")
-        )
+        return sum(path == prefix or path.startswith(f"{prefix}/") for path in self._down)
 
     def samples(self) -> dict[Key, float]:
         """Give the counters as samples."""
