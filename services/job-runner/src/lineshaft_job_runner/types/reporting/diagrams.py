@@ -77,7 +77,9 @@ def draw_pareto(pages: Pages, reasons: Sequence[tuple[str, float]]) -> None:
     """Draw bars of (reason, minutes), largest first, and the line of their running share."""
     total = sum(minutes for _, minutes in reasons)
     axes = Axes(
-        pages, max(reasons[0][1], 1e-9), legend=[("Minutes", ACCENT), ("Running share", ALARM)]
+        pages,
+        max(minutes for _, minutes in reasons),
+        legend=[("Minutes", ACCENT), ("Running share", ALARM)],
     )
     step = (axes.right - axes.left) / len(reasons)
     width = min(step * 0.7, BAR_WIDTH_MAX)

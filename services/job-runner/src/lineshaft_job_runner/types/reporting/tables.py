@@ -7,7 +7,7 @@ from typing import Any
 from reportlab.lib.colors import HexColor
 
 from lineshaft_job_runner.types.reporting.pages import INK, SOFT, Pages
-from lineshaft_job_runner.types.reporting.typography import BOLD
+from lineshaft_job_runner.types.reporting.typography import BOLD, REGULAR, width_of
 
 SIZE = 7.5
 LEADING = 9.5
@@ -60,22 +60,27 @@ class TableWriter:
             canvas.setFillColor(STRIPE)
             canvas.rect(self._pages.left, top - height, self._pages.width, height, 0, 1)
         canvas.setFillColor(INK)
-        canvas.setFont("DejaVuSans", SIZE)
-        for index, lines in enumerate(cells):
-            for number, line in enumerate(lines):
-                self._cell(index, line, top - LEADING * (number + 1) + 1)
+        self._draw(cells, top - LEADING + 1, REGULAR)
 
     def _fitted(self, column: TableColumn, value: Any, width: float) -> list[str]:
         text = self._pages.typography.clean(column.write(value))
-        return self._pages.typography.wrap(text, size=SIZE, width=width - 2 * PADDING)
+        return self._pages.typography.wrap(text, size=SIZE, width=width - 3 * PADDING)
 
-    def _cell(self, index: int, line: str, y: float) -> None:
+    def _draw(self, cells: Sequence[Sequence[str]], y: float, font: str) -> None:
+        """Draw the lines of all cells as one text object, which is much faster than many."""
+        text = self._pages.canvas.beginText()
+        text.setFont(font, SIZE, LEADING)
+        for index, lines in enumerate(cells):
+            for number, line in enumerate(lines):
+                text.setTextOrigin(self._x_of(index, line, font), y - LEADING * number)
+                text.textLine(line)
+        self._pages.canvas.drawText(text)
+
+    def _x_of(self, index: int, line: str, font: str) -> float:
         left = self._edges[index]
-        if self._columns[index].right:
-            right = left + self._widths[index] - PADDING
-            self._pages.canvas.drawRightString(right, y, line)
-        else:
-            self._pages.canvas.drawString(left + PADDING, y, line)
+        if not self._columns[index].right:
+            return left + PADDING
+        return left + self._widths[index] - 2 * PADDING - width_of(line, SIZE, font)
 
     def _head(self) -> None:
         height = LEADING + 2 * PADDING
@@ -84,6 +89,5 @@ class TableWriter:
         canvas.setFillColor(SOFT)
         canvas.rect(self._pages.left, top - height, self._pages.width, height, 0, 1)
         canvas.setFillColor(INK)
-        canvas.setFont(BOLD, SIZE)
-        for index, column in enumerate(self._columns):
-            self._cell(index, column.title, top - LEADING - 1)
+        titles = [[column.title] for column in self._columns]
+        self._draw(titles, top - LEADING - 1, BOLD)

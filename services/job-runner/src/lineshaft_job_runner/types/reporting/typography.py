@@ -1,5 +1,6 @@
 """Fonts of a report, and how text is fitted into a width."""
 
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,9 @@ class Typography:
         return lines
 
 
+@lru_cache(maxsize=8_192)
 def width_of(text: str, size: float, font: str = REGULAR) -> float:
-    """Width of a line in points."""
+    """Return the width of a line in points; plant data repeats, so the answer is kept."""
     return float(pdfmetrics.stringWidth(text, font, size))
 
 
