@@ -199,7 +199,7 @@ class World:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Let the loop run until the condition holds."""
         async with asyncio.timeout(5):
-            while not condition():  # noqa: ASYNC110 - any state of the edge may be waited for.
+            while not condition():
                 await asyncio.sleep(0)
 
 

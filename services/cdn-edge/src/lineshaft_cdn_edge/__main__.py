@@ -20,31 +20,21 @@ NAME = "cdn-edge"
 async def main() -> None:
     """Serve assets and obey purges until terminated."""
     settings = EdgeSettings.from_environment()
-    region, instance = settings.region, settings.instance
-    interval = settings.metrics_interval_seconds
-    logs.configure(NAME, instance=instance, level=settings.log_level)
+    region, me, every = settings.region, settings.instance, settings.metrics_interval_seconds
+    logs.configure(NAME, instance=me, level=settings.log_level)
     async with (
-        tracing.start(NAME, instance=instance, sample_ratio=settings.trace_sample_ratio),
+        tracing.start(NAME, instance=me, sample_ratio=settings.trace_sample_ratio),
         messaging.connect(str(settings.amqp_url), name=f"{NAME}-{region}") as bus,
         assemble(settings) as station,
     ):
         health = Health({"broker": bus.check})
         commands = PurgeCommands(station.edge.purger, bus, region=region)
-        reporter = AssetReporter(station, bus, commands, settings)
+        app = create_app(station, health)
         async with (
             bus.subscribe(edge_queue(region), on(PurgeAssets, commands.on_purge_assets)),
-            http.serve(
-                create_app(station, health), host=settings.http_host, port=settings.http_port
-            ),
-            report(
-                bus,
-                health,
-                service=NAME,
-                instance=instance,
-                interval_seconds=interval,
-                region=region,
-            ),
-            report_assets(reporter),
+            http.serve(app, host=settings.http_host, port=settings.http_port),
+            report(bus, health, service=NAME, instance=me, interval_seconds=every, region=region),
+            report_assets(AssetReporter(station, bus, commands, settings)),
         ):
             await until_terminated()
 

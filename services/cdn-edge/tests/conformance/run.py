@@ -71,7 +71,7 @@ async def running(*command: str, port: int, **environment: str) -> AsyncGenerato
     )
     try:
         async with asyncio.timeout(30):
-            while not await _listens(port):  # noqa: ASYNC110 - another process is waited for.
+            while not await _listens(port):
                 await asyncio.sleep(0.05)
         yield
     finally:
