@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from lineshaft_common import http, lifecycle, logs, messaging, postgres, tracing
 from lineshaft_common.health import Health
@@ -32,7 +33,7 @@ from lineshaft_job_runner.settings import Settings
 from lineshaft_job_runner.sources import SourcesFile
 from lineshaft_job_runner.store.hints import listen
 from lineshaft_job_runner.store.jobs import JobStore
-from lineshaft_job_runner.store.plant_sources import PostgresSources
+from lineshaft_job_runner.store.plant_sources import open_source
 from lineshaft_job_runner.store.reads import JobReads
 
 NAME = "job-runner"
@@ -77,7 +78,7 @@ async def run_engine(settings: Settings, pool: Pool, bus: Bus) -> AsyncGenerator
     in_loop = LoopExecutor(
         places=settings.loop_jobs_max,
         objects=Objects(settings.object_store_url),
-        open_source=lambda tenant: PostgresSources(file, tenant=tenant).open,
+        open_source=lambda tenant: partial(open_source, file, tenant=tenant),
         grace_seconds=settings.cancel_grace_seconds,
     )
     children = ChildProcesses(

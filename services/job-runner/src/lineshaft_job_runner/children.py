@@ -174,7 +174,7 @@ class _ChildExecution:
 
 
 class ChildProcesses:
-    """See `Executor`: up to `places` children; one without work is kept for a while, then ended."""
+    """See `Executor`: up to `places` children; an idle one is kept for a while, then ended."""
 
     def __init__(
         self, *, places: int, idle_seconds: float, grace_seconds: float, object_store_url: str

@@ -137,7 +137,9 @@ class Runner:
             await asyncio.wait(tasks, timeout=self._stop_grace_seconds)
             for running in self._running.values():
                 running.stop(Verdict.RELEASED)
-            await asyncio.wait(tasks, timeout=self._stop_grace_seconds + 1)
+            _, slow = await asyncio.wait(tasks, timeout=self._stop_grace_seconds + 1)
+            for task in slow:
+                task.cancel()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(5):
                 while self._ended:  # noqa: ASYNC110 - bounded, at the very end of a process.
@@ -218,7 +220,7 @@ class Runner:
                 outcome = await self._attempt(running, started)
         except AttemptError as error:
             outcome = self._failure(job, error)
-        except StoppedError:
+        except (StoppedError, asyncio.CancelledError):
             outcome = Outcome(job=job, verdict=running.stop_for or Verdict.RELEASED)
         finally:
             RUNNING.labels(job.type).dec()

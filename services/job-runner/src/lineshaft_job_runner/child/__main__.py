@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import traceback
+from functools import partial
 
 from lineshaft_common import logs
 from lineshaft_common.objects import Objects
@@ -20,7 +21,7 @@ from lineshaft_job_runner.execution import job_error
 from lineshaft_job_runner.job import ClaimedJob
 from lineshaft_job_runner.job_type import JobStoppedError
 from lineshaft_job_runner.sources import SourcesFile
-from lineshaft_job_runner.store.plant_sources import PostgresSources
+from lineshaft_job_runner.store.plant_sources import open_source
 
 
 class Child:
@@ -55,7 +56,7 @@ class Child:
         return AttemptContext(
             job,
             objects=self._objects,
-            open_source=PostgresSources(self._sources, tenant=job.tenant).open,
+            open_source=partial(open_source, self._sources, tenant=job.tenant),
             on_progress=lambda moved: self._writer.write(frames.progress(moved)),
         )
 

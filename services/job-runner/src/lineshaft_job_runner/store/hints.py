@@ -27,10 +27,19 @@ async def listen(
 
     async def listen_until_disconnected() -> None:
         ended = asyncio.Event()
+
+        def on_end(_: Any) -> None:
+            ended.set()
+
         async with pool.acquire() as connection:
-            connection.add_termination_listener(lambda _: ended.set())
             await connection.add_listener(CHANNEL, notified)
-            await ended.wait()
+            connection.add_termination_listener(on_end)
+            try:
+                await ended.wait()
+            finally:
+                connection.remove_termination_listener(on_end)
+                if not connection.is_closed():
+                    await connection.remove_listener(CHANNEL, notified)
 
     async def keep_listening() -> None:
         while True:
