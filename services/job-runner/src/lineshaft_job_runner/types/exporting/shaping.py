@@ -1,0 +1,90 @@
+"""What each column becomes in each format."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+from lineshaft_contracts.job_types import ExportFormat, ExportParameters, NonFinite
+
+from lineshaft_job_runner.job_type import ColumnType, PermanentError
+from lineshaft_job_runner.types.exporting.spool import Spool
+
+FORMULA = r"^[=+\-@\t\r]"
+"""What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection)."""
+SAFE_INTEGER = 2**53
+"""JavaScript and most readers of JSON hold integers as doubles."""
+DECIMAL_DIGITS = 38
+ISO_8601 = "%Y-%m-%dT%H:%M:%S%.f%:z"
+
+
+def shape(
+    spool: Spool, part: Sequence[Path], labels: Sequence[str], parameters: ExportParameters
+) -> pl.LazyFrame:
+    """Return the rows of one file, under their labels, as the format wants them."""
+    frame = pl.scan_ipc(list(part)) if part else pl.LazyFrame(schema=spool.schema)
+    shaper = _Shaper(spool, parameters)
+    return frame.select(
+        shaper.column(name, kind).alias(label)
+        for (name, kind), label in zip(spool.columns.items(), labels, strict=True)
+    )
+
+
+def labels_of(spool: Spool, parameters: ExportParameters) -> list[str]:
+    """Return the header; a label is text too, so it is sanitised as well."""
+    names = {column.name: column.label or column.name for column in parameters.columns}
+    labels = [names.get(name, name) for name in spool.columns]
+    if parameters.format is ExportFormat.CSV and parameters.sanitize_formulas:
+        return [f"'{label}" if label[0] in "=+-@\t\r" else label for label in labels]
+    return labels
+
+
+class _Shaper:
+    def __init__(self, spool: Spool, parameters: ExportParameters) -> None:
+        self._spool = spool
+        self._parameters = parameters
+        self._format = parameters.format
+
+    def column(self, name: str, kind: ColumnType) -> pl.Expr:
+        """Return the expression of one column."""
+        column = pl.col(name)
+        match kind:
+            case ColumnType.TEXT:
+                return self._text(column)
+            case ColumnType.DOUBLE if self._parameters.non_finite is NonFinite.NULL:
+                return pl.when(column.is_finite()).then(column)
+            case ColumnType.DECIMAL:
+                return self._decimal(column, name)
+            case ColumnType.TIMESTAMP:
+                local = column.dt.convert_time_zone(self._parameters.timezone)
+                binary = self._format is ExportFormat.PARQUET
+                return local if binary else local.dt.strftime(ISO_8601)
+            case ColumnType.INTEGER:
+                return self._integer(column, name)
+            case _:
+                return column
+
+    def _text(self, column: pl.Expr) -> pl.Expr:
+        if self._format is not ExportFormat.CSV or not self._parameters.sanitize_formulas:
+            return column
+        quoted = pl.concat_str(pl.lit("'"), column)
+        return pl.when(column.str.contains(FORMULA)).then(quoted).otherwise(column)
+
+    def _decimal(self, column: pl.Expr, name: str) -> pl.Expr:
+        if self._format is ExportFormat.PARQUET:
+            return column.cast(pl.Decimal(DECIMAL_DIGITS, self._spool.scales[name]))
+        if self._format is ExportFormat.CSV and self._parameters.decimal_sign == ",":
+            return column.str.replace(".", ",", literal=True)
+        return column
+
+    def _integer(self, column: pl.Expr, name: str) -> pl.Expr:
+        policy = self._parameters.large_integers
+        small = self._spool.largest[name] <= SAFE_INTEGER
+        if self._format is not ExportFormat.NDJSON or small or policy == "number":
+            return column
+        if policy == "fail":
+            raise PermanentError(
+                "integer_too_large",
+                f"column {name!r} has integers beyond 2^53, which readers of JSON round: set "
+                "large_integers to text or number",
+            )
+        return column.cast(pl.String)
