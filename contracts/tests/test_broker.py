@@ -1,8 +1,13 @@
 """The definitions document on a real broker: imported, and declared again by a service."""
 
+import asyncio
+from typing import Any
+
 import aio_pika
+import aiohttp
 import pytest
 from lineshaft_contracts.topology import EVENTS_LOG, PLANT_RESOURCE, TOPOLOGY
+from yarl import URL
 
 pytestmark = pytest.mark.integration
 
@@ -34,3 +39,22 @@ async def test_an_event_reaches_the_log_and_an_unknown_word_the_unrouted_queue(
         assert message is not None
         assert (message.body, message.exchange) == (b"lost", "plant.ingress")
         assert (await channel.declare_queue(EVENTS_LOG.name, passive=True)).name == "events.log"
+
+
+async def test_the_broker_applies_the_limits_of_each_queue(
+    rabbitmq_endpoints: Any, fresh_amqp_url: str
+) -> None:
+    management = rabbitmq_endpoints.rabbitmq_management
+    if management is None:
+        pytest.skip("no management API")
+    url = f"{management}/api/queues/{URL(fresh_amqp_url).path.strip('/')}"
+    expected = {queue.name: queue.limits() for queue in TOPOLOGY.queues}
+    async with aiohttp.ClientSession() as http, asyncio.timeout(30):
+        while True:
+            async with http.get(url) as response:
+                queues = await response.json()
+            found = {queue["name"]: queue.get("effective_policy_definition") for queue in queues}
+            if found == expected:
+                return
+            # The management API shows new queues after its next collection.
+            await asyncio.sleep(0.5)
