@@ -41,11 +41,13 @@ def provide(directory: Path, only: frozenset[str] | None, environment: Mapping[s
 def _containers(directory: Path, names: list[str], *, remembered: str | None) -> str:
     """Start the containers; where there never were any, private servers do as well."""
     say(f"starting {' and '.join(names)} with docker compose")
+    containers = docker.Containers(ROOT, directory)
     try:
-        docker.Containers(ROOT, directory).start(names)
+        containers.start(names)
     except docker.DockerError as error:
         if remembered is not None:
             raise
+        containers.remove()
         say(f"{error}\nlineshaft: using private servers instead")
         return PRIVATE
     return docker.KIND

@@ -72,7 +72,8 @@ class Containers:
         write_files(self._root, self._files, installation)
         result = self._compose(["up", "--detach", "--wait", *names], START_SECONDS)
         if result.returncode != 0:
-            message = f"docker compose up failed:\n{result.stdout.strip()[-1500:]}"
+            logs = self._compose(["logs", "--tail", "20", *names], STOP_SECONDS).stdout
+            message = f"docker compose up failed:\n{result.stdout.strip()[-800:]}\n{logs[-2500:]}"
             raise DockerError(message)
 
     def stop(self) -> None:

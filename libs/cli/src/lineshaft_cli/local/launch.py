@@ -123,7 +123,9 @@ def failure_report(name: str, process: ProcessState) -> str:
 
 
 def _unready(state: State | None) -> str:
+    """Return what is known of the processes that hold the start up; those after them just wait."""
     if state is None:
         return "The supervisor wrote no state."
-    waiting = {n: p for n, p in state.processes.items() if p.phase is not Phase.READY}
-    return "\n".join(failure_report(name, process) for name, process in waiting.items())
+    settled = {Phase.READY, Phase.WAITING, Phase.STOPPED}
+    slow = {name: one for name, one in state.processes.items() if one.phase not in settled}
+    return "\n".join(failure_report(name, process) for name, process in slow.items())
