@@ -70,9 +70,9 @@ class Listener(Protocol):
 class LiveLog:
     """Reads the log once for all streams; keeps the newest frames in a ring.
 
-    Reading begins with the last chunk of the log. That shows whether the log is still the one
-    whose position is stored: a log made anew begins a new epoch, so that no stream goes on at an
-    offset of the old one.
+    Where a position is stored, reading begins with the last chunk of the log. That shows whether
+    it still is the log of that position: one made anew begins a new epoch, so that no stream goes
+    on at an offset of the old one.
     """
 
     def __init__(self, bus: Bus, positions: PositionStore, ring: Ring) -> None:
@@ -85,13 +85,17 @@ class LiveLog:
         self._newest: Frame | None = None
         self._stored = -1
         self._warm = False
+        self._opened = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         stored = await self._positions.load(EVENTS_LOG.name, new_epoch=_new_epoch())
         self.epoch, self._stored = stored.epoch, stored.offset
         self._tasks.append(asyncio.create_task(self._read(), name="live-log"))
-        await self._warm_up()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._opened.wait(), WARM_UP_SECONDS_MAX)
+        if stored.offset >= 0:
+            await self._warm_up()
         if not self._is_the_same(stored):
             self.epoch = await self._positions.renew(
                 EVENTS_LOG.name, old_epoch=stored.epoch, new_epoch=_new_epoch()
@@ -132,8 +136,8 @@ class LiveLog:
     async def _read(self) -> None:
         while True:
             try:
-                start: Start = "last" if self.ring.head < 0 else self.ring.head + 1
-                async with self._bus.read_log(EVENTS_LOG, start) as records:
+                async with self._bus.read_log(EVENTS_LOG, self._start()) as records:
+                    self._opened.set()
                     async for record in records:
                         self._accept(record)
             except Exception as error:
@@ -142,6 +146,11 @@ class LiveLog:
                 else:
                     log.warning("live_log_waits", error=repr(error)[:200])
             await asyncio.sleep(RESTART_SECONDS)
+
+    def _start(self) -> Start:
+        if self.ring.head >= 0:
+            return self.ring.head + 1
+        return "next" if self._stored < 0 else "last"
 
     def _accept(self, record: LogRecord) -> None:
         if record.offset <= self.ring.head:
@@ -175,7 +184,7 @@ class LiveLog:
             span.set_attribute("lineshaft.streams", taken)
 
     async def _warm_up(self) -> None:
-        """Wait until the last chunk is read, or it is clear that the log is empty."""
+        """Wait until the last chunk is read, or it is clear that there is none."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + WARM_UP_SECONDS_MAX
         seen, since = self.ring.head, loop.time()

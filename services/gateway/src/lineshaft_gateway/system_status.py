@@ -100,12 +100,9 @@ def _joined(
     *,
     works: bool,
 ) -> SystemHealth:
-    if not works:
-        status = HealthStatus.FAIL
-    else:
-        status = found.status if found else HealthStatus.WARN
+    heard = found.status if found else HealthStatus.WARN
     return SystemHealth(
-        status=status,
+        status=heard if works else HealthStatus.FAIL,
         checks=checks,
         at=known.at if known else None,
         stale=found is None,

@@ -38,13 +38,12 @@ def create_app(
     *,
     bus: Bus,
     live: LiveLog,
-    key_store: KeyStore,
-    objects: Objects,
+    keys: KeyStore,
     health: Health,
 ) -> web.Application:
     """Make the application with every route."""
     app = http.create_app(health, body_bytes_max=settings.body_bytes_max)
-    keyring = Keyring(key_store)
+    keyring = Keyring(keys)
     pages = PageRoutes(version("lineshaft-gateway"))
     catalogue = Catalogue(bus)
     streams = StreamLimits(
@@ -52,7 +51,7 @@ def create_app(
     )
     operations = (
         *JobRoutes(bus, catalogue, JobDesk(bus, catalogue)).operations(),
-        *ArtifactRoutes(bus, objects).operations(),
+        *ArtifactRoutes(bus, Objects(settings.object_store_url)).operations(),
         *EventRoutes(EventDesk(bus), body_bytes_max=settings.body_bytes_max).operations(),
         *StreamRoutes(
             live,
@@ -65,7 +64,7 @@ def create_app(
             heartbeat_seconds=settings.heartbeat_seconds,
         ).operations(),
         *SystemRoutes(SystemDesk(bus, health), Purger(bus, settings.cdn_regions)).operations(),
-        *KeyRoutes(key_store, keyring).operations(),
+        *KeyRoutes(keys, keyring).operations(),
         *pages.operations(),
     )
     pages.describe(operations)

@@ -40,9 +40,10 @@ class EventRoutes:
         if intake.complete:
             accepted = EventsAccepted(accepted=len(intake.safe_ids), ids=intake.safe_ids)
             return json_answer(accepted, status=202)
-        response = problem_response(intake.problem())
-        response.body = to_json({**from_json(response.body), "safe_ids": intake.safe_ids})
-        return response
+        problem = problem_response(intake.problem())
+        body = from_json(problem.text or "{}")
+        problem.body = to_json({**body, "safe_ids": intake.safe_ids})
+        return problem
 
     def operations(self) -> tuple[Operation, ...]:
         """Rows of the route table."""

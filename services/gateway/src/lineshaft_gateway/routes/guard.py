@@ -184,8 +184,8 @@ def _validated(request: web.Request, response: web.StreamResponse) -> web.Stream
 async def complete(request: web.Request, response: web.StreamResponse) -> None:
     """Signal handler: give every response, also of problems and streams, its common fields."""
     headers = response.headers
-    for name, value in (request.get(ATTRIBUTES) or {}).items():
-        headers[name] = value
+    if ATTRIBUTES in request:
+        headers.update(request[ATTRIBUTES])
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
     headers["Server"] = SECURITY_HEADERS["Server"]

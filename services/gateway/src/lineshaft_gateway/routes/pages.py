@@ -1,5 +1,6 @@
 """`/`, `/docs`, `/api/` and `/api/openapi.json`: what tells people and programs about the API."""
 
+import asyncio
 from collections.abc import Sequence
 from hashlib import blake2b
 from importlib.resources import files
@@ -45,35 +46,42 @@ class Index(BaseModel):
 
 
 class PageRoutes:
-    """Handlers; what they send is made once."""
+    """Handlers; the document is written when it is first asked for, in a thread."""
 
     def __init__(self, version: str) -> None:
         self._version = version
-        self._index = Index(version=version, links=())
-        self._document = b""
-        self._reference = b""
+        self._operations: Sequence[Operation] = ()
+        self._written: asyncio.Future[tuple[bytes, bytes]] | None = None
 
     def describe(self, operations: Sequence[Operation]) -> None:
-        """Write the document, the index and the reference of all operations."""
-        links = tuple(
-            Link(method=one.method, href=one.path, title=one.summary) for one in operations
-        )
-        self._index = Index(version=self._version, links=links)
-        document = openapi.document(operations, version=self._version)
-        self._document = to_json(document)
-        self._reference = reference_page.page(document).encode()
+        """Name the operations of the document, the index and the reference."""
+        self._operations = operations
 
     async def index(self, call: Call) -> web.Response:
         """List all operations."""
-        return json_answer(self._index)
+        links = tuple(
+            Link(method=one.method, href=one.path, title=one.summary) for one in self._operations
+        )
+        return json_answer(Index(version=self._version, links=links))
 
     async def openapi(self, call: Call) -> web.Response:
         """Send the OpenAPI document."""
-        return web.Response(body=self._document, content_type="application/json")
+        document, _ = await self._documents()
+        return web.Response(body=document, content_type="application/json")
 
     async def reference(self, request: web.Request) -> web.Response:
         """Send the reference page."""
-        return _page(request, self._reference, "text/html; charset=utf-8")
+        _, reference = await self._documents()
+        return _page(request, reference, "text/html; charset=utf-8")
+
+    def _documents(self) -> "asyncio.Future[tuple[bytes, bytes]]":
+        if self._written is None:
+            self._written = asyncio.ensure_future(asyncio.to_thread(self._write))
+        return asyncio.shield(self._written)
+
+    def _write(self) -> tuple[bytes, bytes]:
+        document = openapi.document(self._operations, version=self._version)
+        return to_json(document), reference_page.page(document).encode()
 
     async def file(self, request: web.Request) -> web.Response:
         """Send a file of the landing page."""

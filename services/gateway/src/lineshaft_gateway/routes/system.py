@@ -65,7 +65,7 @@ class SystemRoutes:
         return json_answer(await self._desk.read(GetMonitoring(), tenant=call.principal.tenant))
 
     async def metrics(self, call: Call) -> web.Response:
-        """Samples of one metric on a grid, or the names of all."""
+        """Read samples of one metric on a grid, or the names of all metrics."""
         query: MetricsQuery = call.query
         tenant = call.principal.tenant
         if query.name is None:
@@ -100,7 +100,7 @@ class SystemRoutes:
         return json_answer(await self._desk.read(GetCdnStatus(), tenant=call.principal.tenant))
 
     async def asset_metrics(self, call: Call) -> web.Response:
-        """What the edges serve."""
+        """Read what the edges serve."""
         query: AssetMetricsQuery = call.query
         question = GetAssetMetrics(region=query.region, asset_class=query.asset_class)
         return json_answer(await self._desk.read(question, tenant=call.principal.tenant))

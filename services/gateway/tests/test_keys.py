@@ -1,0 +1,144 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from lineshaft_gateway.admin_key import NoLoginError, ensure_admin_key
+from lineshaft_gateway.keyring import FRESH_SECONDS, Keyring
+from lineshaft_gateway.keys import ALL_SCOPES, Scope, digest_of, make, parse
+
+from .conftest import MemoryKeys, World, pointers, problem
+
+
+async def test_a_new_key_works_at_once_and_its_secret_is_shown_once(world: World) -> None:
+    admin = world.key()
+    response = await world.client.post(
+        "/api/keys", json={"name": "MES", "scopes": ["jobs:read"]}, headers=admin
+    )
+    made = await response.json()
+    assert (response.status, made["tenant"], made["scopes"]) == (201, "acme", ["jobs:read"])
+    mine = {"Authorization": f"Bearer {made['key']}"}
+    await problem(await world.client.get("/api/jobs", headers=mine), 503, "service_unavailable")
+    listed = await (await world.client.get("/api/keys", headers=admin)).text()
+    assert made["prefix"] in listed
+    assert made["key"].rsplit("_", 1)[1] not in listed
+    assert "digest" not in listed
+    assert "salt" not in listed
+
+
+async def test_a_revoked_key_is_refused_at_once_and_revoking_again_changes_nothing(
+    world: World,
+) -> None:
+    admin, other = world.key(), world.key()
+    prefix = other["Authorization"].split("_")[1]
+    assert (await world.client.get("/api/keys", headers=other)).status == 200
+    for _ in range(2):
+        gone = await world.client.delete(f"/api/keys/{prefix}", headers=admin)
+        assert gone.status == 204
+    await problem(await world.client.get("/api/keys", headers=other), 401, "unauthorized")
+
+
+async def test_keys_of_another_tenant_are_not_there(world: World) -> None:
+    acme, other = world.key("acme"), world.key("globex")
+    prefix = acme["Authorization"].split("_")[1]
+    gone = await world.client.delete(f"/api/keys/{prefix}", headers=other)
+    await problem(gone, 404, "key_not_found")
+    listed = await (await world.client.get("/api/keys", headers=other)).json()
+    assert {key["tenant"] for key in listed["keys"]} == {"globex"}
+
+
+async def test_a_key_gives_away_only_what_it_has(world: World) -> None:
+    small = world.key("acme", Scope.KEYS_WRITE, Scope.JOBS_READ)
+    new = {"name": "n", "scopes": ["jobs:write"]}
+    more = await world.client.post("/api/keys", json=new, headers=small)
+    await problem(more, 403, "scope_not_held")
+    new = {"name": "n", "scopes": ["jobs:read"], "tenant": "globex"}
+    elsewhere = await world.client.post("/api/keys", json=new, headers=small)
+    await problem(elsewhere, 403, "wrong_tenant")
+    by_operator = await world.client.post("/api/keys", json=new, headers=world.key())
+    assert (by_operator.status, (await by_operator.json())["tenant"]) == (201, "globex")
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"scopes": ["jobs:read"]}, "/name"),
+        ({"name": "n", "scopes": []}, "/scopes"),
+        ({"name": "n", "scopes": ["jobs:fly"]}, "/scopes/0"),
+        ({"name": "n", "scopes": ["jobs:read"], "expires_at": "2001-01-01T00:00:00Z"}, "/expires_at"),
+        ({"name": "n\0", "scopes": ["jobs:read"]}, "/name"),
+        ({"name": "n", "scopes": ["jobs:read"], "tenant": "Not A Word"}, "/tenant"),
+    ],
+)
+async def test_a_bad_key_is_told_where_it_is_wrong(
+    world: World, body: dict[str, object], pointer: str
+) -> None:
+    response = await world.client.post("/api/keys", json=body, headers=world.key())
+    assert pointer in pointers(await problem(response, 422, "invalid_input"))
+
+
+def test_a_key_is_hashed_with_a_salt_of_its_own() -> None:
+    one, text = make(tenant="acme", name="n", scopes=frozenset())
+    two, _ = make(tenant="acme", name="n", scopes=frozenset())
+    parts = parse(text)
+    assert parts is not None
+    assert one.salt != two.salt
+    assert one.matches(parts[1])
+    assert not two.matches(parts[1])
+    assert digest_of(parts[1], two.salt) != one.digest
+
+
+async def test_a_key_that_was_revoked_elsewhere_is_refused_after_the_cache_time() -> None:
+    now = 100.0
+    store = MemoryKeys()
+    keyring = Keyring(store, clock=lambda: now)
+    key, text = make(tenant="acme", name="n", scopes=frozenset(ALL_SCOPES))
+    await store.add(key)
+    assert await keyring.recognise(text) is not None
+    await store.revoke(key.prefix, "acme")
+    assert await keyring.recognise(text) is not None
+    now += FRESH_SECONDS
+    assert await keyring.recognise(text) is None
+
+
+async def test_the_first_start_writes_a_key_that_only_the_owner_can_read(tmp_path: Path) -> None:
+    store, file = MemoryKeys(), tmp_path / "new" / "admin.key"
+    await ensure_admin_key(store, file, "acme", "127.0.0.1")
+    assert file.stat().st_mode & 0o777 == 0o600
+    principal = await Keyring(store).recognise(file.read_text().strip())
+    assert principal is not None
+    assert (principal.tenant, principal.scopes) == ("acme", frozenset(ALL_SCOPES))
+    before = file.read_text()
+    await ensure_admin_key(store, file, "acme", "127.0.0.1")
+    assert (file.read_text(), len(store.kept)) == (before, 1)
+
+
+async def test_a_file_that_is_missing_or_void_is_written_anew(tmp_path: Path) -> None:
+    store, file = MemoryKeys(), tmp_path / "admin.key"
+    await ensure_admin_key(store, file, "acme", "0.0.0.0")  # noqa: S104 - not listened on.
+    first = file.read_text()
+    file.unlink()
+    await ensure_admin_key(store, file, "acme", "127.0.0.1")
+    second = file.read_text()
+    assert second != first
+    await ensure_admin_key(MemoryKeys(), file, "acme", "127.0.0.1")
+    assert file.read_text() != second
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gateway"])  # noqa: S104
+async def test_without_any_login_no_other_machine_is_served(host: str) -> None:
+    store = MemoryKeys()
+    with pytest.raises(NoLoginError, match="LINESHAFT_ADMIN_KEY_FILE"):
+        await ensure_admin_key(store, None, "acme", host)
+    await ensure_admin_key(store, None, "acme", "127.0.0.1")
+    await ensure_admin_key(store, None, "acme", "localhost")
+    key, _ = make(tenant="acme", name="n", scopes=frozenset())
+    await store.add(key)
+    await ensure_admin_key(store, None, "acme", host)
+
+
+def test_a_key_says_when_it_is_valid() -> None:
+    now = datetime.now(UTC)
+    key, _ = make(tenant="acme", name="n", scopes=frozenset(), expires_at=now)
+    assert not key.is_valid(now)
+    assert json.dumps(sorted(ALL_SCOPES))
