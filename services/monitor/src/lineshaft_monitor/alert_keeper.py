@@ -6,7 +6,7 @@ stores whole or not at all; what is remembered here follows only after that.
 
 import asyncio
 from collections import Counter as Tally
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -48,9 +48,15 @@ class AlertKeeper:
     """See the module. Calls are serialized: there is one writer."""
 
     def __init__(
-        self, store: AlertStore, rules: Sequence[Rule], *, gap_max_seconds: float
+        self,
+        store: AlertStore,
+        rules: Sequence[Rule],
+        *,
+        gap_max_seconds: float,
+        announce: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
+        self._announce = announce
         self._gap_max_seconds = gap_max_seconds
         self._rules = {r.name: r for rule in rules for r in (rule, rule.stale_rule) if r}
         self._by_metric: dict[str, list[Rule]] = {}
@@ -184,6 +190,8 @@ class AlertKeeper:
                 summary=alert.summary,
                 reason=change.reason,
             )
+        if commit.changes:
+            self._announce()
         return bool(commit.changes)
 
     def _evaluate(self, commit: Commit, rule: Rule, observation: Observation) -> None:

@@ -38,7 +38,8 @@ class RegionBook:
     @property
     def hit_ratio(self) -> float | None:
         """Of the last interval; of all time when nothing was asked for in it."""
-        return ratio(self.results) or ratio(_results(self.report))
+        recent = ratio(self.results)
+        return ratio(_results(self.report)) if recent is None else recent
 
     @property
     def requests_per_second(self) -> float | None:

@@ -77,6 +77,7 @@ class Presence:
         self._hears_since = started_at
         self._deaf = False
         self._counted_at = started_at
+        self._stopped: list[Process] = []
 
     def load(self, processes: Iterable[Process]) -> None:
         """Begin with who was there before the monitor was; unknown until heard or missed."""
@@ -121,6 +122,8 @@ class Presence:
             interval_seconds=report.interval_seconds,
             checks=dict(report.checks),
         )
+        if report.stopping:
+            self._stopped.append(self._processes[key])
 
     def _is_replaced(self, lost: Process) -> bool:
         """Whether a process that came later took the place of this one; each takes one place."""
@@ -140,10 +143,10 @@ class Presence:
         self._deaf = deaf
 
     def check(self, now: datetime) -> list[Process]:
-        """Notice who is missed, count up and down time; return who is forgotten from now on."""
+        """Notice who is missed, count up and down time; return who has left or is given up."""
         elapsed = max(0.0, (now - self._counted_at) / timedelta(seconds=1))
         self._counted_at = now
-        forgotten: list[Process] = []
+        forgotten, self._stopped = self._stopped, []
         for key in list(self._processes):
             process = self._counted(self._missed(self._processes[key], now), elapsed)
             self._processes[key] = process

@@ -51,6 +51,11 @@ class Recorder:
         keys = () if known is None else known.values
         return [Observation(name=n, labels=labels, value=None, at=at) for n, labels in keys]
 
+    def forget(self, source: str) -> None:
+        """Drop what is known of a source that is gone."""
+        self._latest.forget(source)
+        self._latest.forget(f"{source}/derived")
+
     def observations(self, source: str) -> Iterator[Observation]:
         """Give the latest values of a source to the rules."""
         snapshot = self._latest.snapshot(source)
@@ -78,9 +83,8 @@ class Recorder:
         if not rows and not entries:
             return
         await self._store.add(entries, rows)
-        for _ in range(min(len(rows), len(self._rows))):
-            if self._rows[0] is rows[0]:  # The oldest may have been dropped meanwhile.
-                self._rows.popleft()
-            rows.pop(0)
+        stored = set(map(id, rows))
+        while self._rows and id(self._rows[0]) in stored:  # Some may have been dropped meanwhile.
+            self._rows.popleft()
         del self._dictionary.unsaved[: len(entries)]
         ROWS.labels("stored").inc(len(rows))

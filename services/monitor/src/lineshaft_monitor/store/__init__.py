@@ -11,6 +11,9 @@ from lineshaft_monitor.store.processes import ProcessTable
 from lineshaft_monitor.store.samples import SampleTables
 from lineshaft_monitor.store.spans import SpanTable
 
+PACKAGES = ("lineshaft_common", "lineshaft_monitor")
+"""Whose migrations its database needs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
