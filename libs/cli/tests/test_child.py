@@ -38,7 +38,7 @@ def _child(
 
 async def _until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while not condition():  # noqa: ASYNC110 - another process has no event
+        while not condition():
             await asyncio.sleep(0.01)
 
 
