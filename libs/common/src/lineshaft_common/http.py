@@ -30,7 +30,8 @@ SECONDS = Histogram(
     buckets=metrics.BUCKETS,
 )
 PROBLEMS = Counter("lineshaft_http_problems_total", "Problem answers by code", ["code"])
-QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
+QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics", "/v1/traces"})
+"""Asked for by machines, again and again; a span about receiving spans would never end."""
 
 INTERNAL = Problem(
     code="internal",
