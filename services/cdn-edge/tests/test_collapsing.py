@@ -207,3 +207,28 @@ async def test_a_body_that_grows_too_long_is_asked_for_again_when_a_part_was_wan
     got = await world.ask(fields=fields)
     assert got.result is Result.BYPASS
     assert next(iter(fields)) in world.origin.requests[1].fields
+
+
+async def test_waiters_outlive_the_leader_of_a_private_response(world: Any, answer: Any) -> None:
+    gate = asyncio.Event()
+    world.will(answer(fields={"Cache-Control": "private"}, gate=gate))
+    leader = asyncio.create_task(world.ask())
+    await world.until(lambda: world.origin.count == 1)
+    waiter = asyncio.create_task(world.ask())
+    await asyncio.sleep(0)
+    leader.cancel()
+    gate.set()
+    assert (await waiter).status == 200
+
+
+async def test_bodies_on_their_way_together_have_a_bound(make_world: Any, answer: Any) -> None:
+    world = await make_world(bytes_max=100_000, object_bytes_max=80_000)
+    gate = asyncio.Event()
+    world.will(answer(fields=FRESH, body=b"x" * 70_000, body_gate=gate, announces_length=False))
+    asking = [asyncio.create_task(world.ask(f"/{number}")) for number in range(10)]
+    await world.until(lambda: len(world.origin.responses) == 10)
+    gate.set()
+    answers = await asyncio.gather(*asking)
+    assert {len(got.body) for got in answers} == {70_000}
+    assert not any(got.is_cut for got in answers)
+    assert world.store.used_bytes <= 100_000

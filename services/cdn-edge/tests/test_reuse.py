@@ -351,3 +351,26 @@ async def test_a_body_that_grows_too_long_passes_through_without_being_kept(
     assert len(got.body) == 21
     assert not got.is_cut
     assert len(world.store) == 0
+
+
+async def test_it_invalidates_nothing_of_another_host(world: Any, answer: Any) -> None:
+    world.will(answer(fields=FRESH))
+    await world.ask("/a")
+    world.will(answer(status=201, fields={"Location": "http://other.example/a"}))
+    await world.ask("/b", method="POST")
+    assert (await world.ask("/a")).result is Result.HIT
+    world.will(answer(status=201, fields={"Location": "http://EDGE.example:80/a"}))
+    await world.ask("/b", method="POST")
+    assert len(world.store) == 0
+
+
+async def test_a_server_error_does_not_cost_the_stored_response(world: Any, answer: Any) -> None:
+    world.will(
+        answer(fields={"Cache-Control": "max-age=60, must-revalidate", "ETag": '"1"'}),
+        answer(status=500),
+        answer(status=304, fields={"ETag": '"1"'}),
+    )
+    await world.ask()
+    world.clock.advance(61)
+    assert (await world.ask()).status == 500
+    assert (await world.ask()).result is Result.REVALIDATED

@@ -307,3 +307,15 @@ async def test_an_unsafe_request_never_meets_a_connection_that_died_idle(site: S
             assert response.status == 200
         async with site.client.get(f"{site.url}/asset") as response:
             assert response.status == 200
+
+
+async def test_a_long_stored_body_is_sent_whole(site: Site) -> None:
+    async def long(_: web.Request) -> web.Response:
+        return web.Response(body=bytes(range(256)) * 3_900, headers=FRESH)
+
+    site.will(long)
+    for _ in range(2):
+        async with site.client.get(f"{site.url}/long") as response:
+            assert await response.read() == bytes(range(256)) * 3_900
+            assert response.headers["Content-Length"] == "998400"
+    assert len(site.origin.targets) == 1

@@ -53,6 +53,8 @@ class QueryRule:
 
     def apply(self, query: str) -> str:
         """Return the query to key by and to send."""
+        if not query:
+            return query
         pairs = [pair for pair in query.split("&") if not self._is_stripped(pair)]
         return "&".join(sorted(pairs) if self.sort else pairs)
 

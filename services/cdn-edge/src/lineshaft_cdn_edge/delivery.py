@@ -13,6 +13,8 @@ from lineshaft_cdn_edge.messages import Request, Response
 from lineshaft_cdn_edge.origin import OriginError
 from lineshaft_cdn_edge.traffic import Served, Traffic
 
+_CHUNK_BYTES = 262_144
+
 
 @dataclass(kw_only=True)
 class _Progress:
@@ -92,42 +94,36 @@ class Delivery:
     async def _send(
         self, http_request: web.Request, response: Response, progress: _Progress
     ) -> web.StreamResponse:
+        """Send an answer; one that is cut at the origin is cut here, never ended as if whole."""
         fields = response.fields.copy()
         fields.setdefault("Server", "lineshaft")
         fields.popall("Content-Length", None)
-        if isinstance(response.body, bytes) and response.body:
-            whole = web.Response(
-                status=response.status,
-                reason=response.reason or None,
-                headers=fields,
-                body=response.body,
-            )
-            await whole.prepare(http_request)
-            progress.first_byte = perf_counter()
-            async with asyncio.timeout(self._send_timeout_seconds):
-                await whole.write_eof()
-            progress.body_bytes = len(response.body)
-            return whole
-        stream = web.StreamResponse(
-            status=response.status, reason=response.reason or None, headers=fields
-        )
+        body, reason = response.body, response.reason or None
+        if isinstance(body, bytes) and 0 < len(body) <= _CHUNK_BYTES:
+            whole = web.Response(status=response.status, reason=reason, headers=fields, body=body)
+            return await self._write(http_request, whole, None, progress, len(body))
+        stream = web.StreamResponse(status=response.status, reason=reason, headers=fields)
         if response.length is not None:
             stream.content_length = response.length
-        await stream.prepare(http_request)
-        progress.first_byte = perf_counter()
-        if not isinstance(response.body, bytes):
-            await self._stream(http_request, stream, response.body.__aiter__(), progress)
-        return stream
+        chunks = _slices(body) if isinstance(body, bytes) else aiter(body)
+        return await self._write(http_request, stream, chunks, progress, 0)
 
-    async def _stream(
+    async def _write(
         self,
         http_request: web.Request,
         stream: web.StreamResponse,
-        chunks: AsyncIterator[bytes],
+        chunks: AsyncIterator[bytes | memoryview] | None,
         progress: _Progress,
-    ) -> None:
-        """Send chunks; a body that is cut at the origin is cut here, never ended as if whole."""
+        whole_bytes: int,
+    ) -> web.StreamResponse:
         try:
+            await stream.prepare(http_request)
+            progress.first_byte = perf_counter()
+            if chunks is None:
+                async with asyncio.timeout(self._send_timeout_seconds):
+                    await stream.write_eof()
+                progress.body_bytes = whole_bytes
+                return stream
             async for chunk in chunks:
                 async with asyncio.timeout(self._send_timeout_seconds):
                     await stream.write(chunk)
@@ -135,6 +131,7 @@ class Delivery:
         except (OriginError, TimeoutError, ConnectionError):
             if http_request.transport:
                 http_request.transport.abort()
+        return stream
 
     def _count(self, response: Response, progress: _Progress) -> None:
         now = perf_counter()
@@ -148,3 +145,10 @@ class Delivery:
                 total_seconds=now - progress.began,
             )
         )
+
+
+async def _slices(body: bytes) -> AsyncIterator[memoryview]:
+    """Cut a long body, so that a slow client has time for each piece and not for all."""
+    view = memoryview(body)
+    for start in range(0, len(body), _CHUNK_BYTES):
+        yield view[start : start + _CHUNK_BYTES]

@@ -76,7 +76,7 @@ class Fetcher:
     def refresh(self, visit: Visit) -> None:
         """Validate a stale response in the background, unless that is being done already."""
         selector = self._selector(visit, frozenset())
-        if self._flights.find(visit.key, selector) is None:
+        if not self._flights.is_under_way(visit.key, selector):
             self._launch(visit, selector, is_joinable=True, leads=False)
 
     async def fetch(self, visit: Visit) -> Response:
@@ -176,7 +176,8 @@ class Fetcher:
         if not (wants_part or compresses or conditional):
             return self._answers.from_incoming(request, incoming, reader, course)
         await reader.close()
-        whole = await asyncio.shield(incoming.whole)
+        async with asyncio.timeout(self._wait_timeout_seconds):
+            whole = await asyncio.shield(incoming.whole)
         if whole is None:
             return await self._passer.handle(request, visit.key, detail="uri-miss")
         return self._answers.from_entry(request, whole, course)

@@ -73,6 +73,7 @@ class Filler:
         self._policy = policy
         self._judge = Judge(policy)
         self._clock = clock
+        self._arriving_bytes = 0
         self._visitors_own = frozenset[str]() if policy.store_set_cookie else {"set-cookie"}
         self._compressor = compressor
 
@@ -159,11 +160,10 @@ class Filler:
         elif too_long:
             terms = Refusal(reason="too long")
         if isinstance(terms, Refusal):
-            self._refuse(errand, terms)
+            self._refuse(errand, terms, response.status)
             self._flights.close_doors(flight)
             if flight.is_abandoned:
                 await response.body.close()
-                return
             flight.outcome.set_result(
                 Unshared(response=response, fields=arrival.fields, reason=terms.reason)
             )
@@ -190,8 +190,10 @@ class Filler:
             )
         )
 
-    def _refuse(self, errand: Errand, refusal: Refusal) -> None:
-        if not refusal.is_lasting or errand.flight.is_doomed:
+    def _refuse(self, errand: Errand, refusal: Refusal, status: int) -> None:
+        """Remember that the resource cannot be stored; a failing origin says nothing about it."""
+        failing = status >= 500
+        if not refusal.is_lasting or failing or errand.flight.is_doomed:
             return
         until = self._clock.monotonic() + self._policy.hit_for_miss_seconds
         self._store.mark_uncacheable(errand.flight.key, until=until)
@@ -275,19 +277,31 @@ class Filler:
     async def _pump(
         self, flight: Flight, incoming: Incoming, response: OriginResponse
     ) -> bytes | None:
-        """Read the body into the broadcast; None when it grew too long to keep."""
+        """Read the body into the broadcast; None when it grew too long to keep.
+
+        All bodies on their way together may hold as much memory as the store.
+        """
         total = 0
-        async for chunk in response.body:
-            total += len(chunk)
-            if total > self._store.object_bytes_max and incoming.body.is_joinable:
-                self._flights.close_doors(flight)
-                incoming.body.release()
-                until = self._clock.monotonic() + self._policy.hit_for_miss_seconds
-                self._store.mark_uncacheable(flight.key, until=until)
-            await incoming.body.write(chunk)
+        try:
+            async for chunk in response.body:
+                total += len(chunk)
+                self._arriving_bytes += len(chunk)
+                if incoming.body.is_joinable and self._is_too_much(total):
+                    self._flights.close_doors(flight)
+                    incoming.body.release()
+                    until = self._clock.monotonic() + self._policy.hit_for_miss_seconds
+                    self._store.mark_uncacheable(flight.key, until=until)
+                await incoming.body.write(chunk)
+        finally:
+            self._arriving_bytes -= total
         kept = incoming.body.is_joinable
         body = incoming.body.finish()
         return body if kept else None
+
+    def _is_too_much(self, body_bytes: int) -> bool:
+        if body_bytes > self._store.object_bytes_max:
+            return True
+        return self._arriving_bytes > self._store.bytes_max
 
 
 def _only(fields: Fields, names: AbstractSet[str]) -> Fields:

@@ -101,6 +101,10 @@ class Flights:
             raise TooManyWaitersError
         return flight
 
+    def is_under_way(self, key: CacheKey, selector: VariantKey) -> bool:
+        """Whether a flight for this exists that others could join."""
+        return (key, selector) in self._joinable
+
     def start(self, key: CacheKey, selector: VariantKey, *, is_joinable: bool) -> Flight:
         """Begin a flight; the caller must `finish` it."""
         flight = Flight(key=key, selector=selector)

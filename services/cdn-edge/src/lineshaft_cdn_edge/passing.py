@@ -1,10 +1,10 @@
 """Requests that go through to the origin without being stored, and what they invalidate."""
 
 from dataclasses import replace
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from lineshaft_cdn_edge.answers import Answers
-from lineshaft_cdn_edge.cache_key import CacheKey, InvalidTargetError, KeyMaker
+from lineshaft_cdn_edge.cache_key import CacheKey, InvalidTargetError, KeyMaker, normal_authority
 from lineshaft_cdn_edge.clock import Clock
 from lineshaft_cdn_edge.conditional import freshened
 from lineshaft_cdn_edge.entry import Entry
@@ -54,7 +54,7 @@ class Passer:
         if "date" not in fields:
             fields["Date"] = format_date(self._clock.wall())
         if request.method not in SAFE_METHODS and 200 <= response.status < 400:
-            self._invalidate(key, fields)
+            self._invalidate(request, key, fields)
         elif request.method == "HEAD":
             self._update(request, key, response, fields, began)
         return self.answer(request, key, response, fields, detail=detail)
@@ -87,25 +87,26 @@ class Passer:
             asset_class=self._policy.class_name(key.path, kind),
         )
 
-    def _invalidate(self, key: CacheKey, fields: Fields) -> None:
+    def _invalidate(self, request: Request, key: CacheKey, fields: Fields) -> None:
         """Drop the target, and Location and Content-Location if on the same host (section 4.4)."""
         self._purger.drop(key)
         for name in ("location", "content-location"):
             reference = fields.get(name)
             if reference and len(reference) <= 8_192:
-                other = self._same_host(key, reference)
+                other = self._same_host(request, key, reference)
                 if other:
                     self._purger.drop(other)
 
-    def _same_host(self, key: CacheKey, reference: str) -> CacheKey | None:
-        origin = f"http://{key.host or 'origin'}"
+    def _same_host(self, request: Request, key: CacheKey, reference: str) -> CacheKey | None:
+        """Resolve a reference; one to another host is none of this request's business."""
         try:
-            joined = urljoin(f"{origin}{key.path}", reference.strip())
-            if not self._keys.keyed_host or joined.startswith(f"{origin}/"):
-                return self._keys.key(joined, key.host)
+            mine = normal_authority(request.authority or "origin.invalid")
+            there = urlsplit(urljoin(f"http://{mine}{key.path}", reference.strip()))
+            if normal_authority(there.netloc) != mine:
+                return None
+            return self._keys.key(there._replace(scheme="", netloc="").geturl(), mine)
         except (InvalidTargetError, ValueError):
             return None
-        return None
 
     def _update(
         self,

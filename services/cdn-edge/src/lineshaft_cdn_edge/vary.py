@@ -1,5 +1,6 @@
 """Which of several responses to one URL answers a request (RFC 9111 section 4.1)."""
 
+from functools import lru_cache
 from typing import TypeAlias
 
 from lineshaft_cdn_edge.fields import Fields, combined, members
@@ -35,6 +36,7 @@ def normal_value(name: str, value: str | None) -> str | None:
     return ",".join(part.strip() for part in value.split(","))
 
 
+@lru_cache(maxsize=512)
 def accepted_codings(value: str | None) -> tuple[str, ...]:
     """Of the codings that the edge knows those that Accept-Encoding allows, best first."""
     weights = _weights(value or "")
