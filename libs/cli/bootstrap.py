@@ -152,6 +152,8 @@ def install_requirements() -> None:
     """Bring the environment to exactly what the lock names; every file is checked by its hash."""
     advice = "Is the Python package index reachable? Check the network, a proxy, uv's settings."
     command = [UV, "pip", "sync", "--quiet", "--require-hashes", "--python", PYTHON, LOCK]
+    # Compiled once here instead of by every service at its first start.
+    command.append("--compile-bytecode")
     run_again(command, advice=advice)
 
 

@@ -17,6 +17,7 @@ from lineshaft_cli.local.state import Phase, ProcessState, State
 
 CPU_SAMPLE_SECONDS = 0.5
 MEBIBYTE = 1024 * 1024
+PAGE_WIDTH = 120
 _STYLES = {Phase.READY: "green", Phase.FAILED: "red", Phase.BACKING_OFF: "red"}
 _WORTH_A_LINE = {Phase.READY, Phase.BACKING_OFF, Phase.FAILED}
 
@@ -30,6 +31,12 @@ class Usage(BaseModel):
     cpu_percent: float
 
 
+def _console() -> Console:
+    """Return the terminal, or a page wide enough for every address when output goes elsewhere."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PAGE_WIDTH)
+
+
 def say(text: str) -> None:
     """Print one line about the whole."""
     print(f"lineshaft: {text}", flush=True)
@@ -38,7 +45,7 @@ def say(text: str) -> None:
 @contextmanager
 def progress() -> Generator[Callable[[State], None]]:
     """Yield what shows a state: a live table on a terminal, else a line for each change."""
-    console = Console()
+    console = _console()
     if console.is_terminal:
         with Live(console=console, transient=True, auto_refresh=False) as live:
             yield lambda state: live.update(_table(state, {}), refresh=True)
@@ -65,7 +72,7 @@ def _lines() -> Callable[[State], None]:
 
 def summary(state: State, directory: Path) -> None:
     """Print where everything is, and how to stop it."""
-    Console().print(_table(state, {}))
+    _console().print(_table(state, {}))
     gateway = state.processes.get("gateway")
     if gateway is not None:
         say(f"dashboard and API: {gateway.url}")
@@ -79,7 +86,7 @@ def status(state: State, *, as_json: bool) -> None:
     """Print each process with what it uses now."""
     usage = _usage(state)
     if not as_json:
-        Console().print(_table(state, usage))
+        _console().print(_table(state, usage))
         return
     processes = {
         name: {
