@@ -121,7 +121,11 @@ def _retype(schema: dict[str, Any]) -> None:
     schema["$defs"]["Quantity"]["properties"]["value"]["type"] = "number"
 
 
-@pytest.mark.parametrize("change", [_drop_required, _require, _rename, _narrow, _retype])
+def _move(schema: dict[str, Any]) -> None:
+    schema["x-lineshaft"]["exchange"] = "plant.inventory"
+
+
+@pytest.mark.parametrize("change", [_drop_required, _require, _rename, _narrow, _retype, _move])
 def test_a_breaking_change_is_named(change: Callable[[dict[str, Any]], None]) -> None:
     changed = deepcopy(SCHEMA)
     change(changed)
@@ -141,6 +145,14 @@ def test_a_harmless_change_is_not(change: Callable[[dict[str, Any]], None]) -> N
     changed = deepcopy(SCHEMA)
     change(changed)
     assert breaking_changes(SCHEMA, changed) == []
+
+
+def test_the_envelope_is_held_to_the_same_rules(copy: Path) -> None:
+    path = copy / "schemas" / "envelope.v1.json"
+    released = json.loads(path.read_text())
+    released["properties"]["shift"] = {"type": "string"}
+    _release(copy, path, released)
+    assert ["/shift: was removed" in problem for problem in artifacts.write(copy)] == [True]
 
 
 def test_an_enumeration_may_grow_but_not_shrink() -> None:

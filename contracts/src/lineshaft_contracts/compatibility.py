@@ -7,6 +7,7 @@ from lineshaft_contracts.registry import Kind
 
 LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
+FACTS = "x-lineshaft"
 EXACT = ("type", "const", "format", "pattern", "prefixItems")
 
 
@@ -15,11 +16,18 @@ def breaking_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
     Breaking: a field removed or renamed (which is a removal), another type, a narrower range,
     an enumeration without one of its words, a new required field, and a field that is no
-    longer always there (unless only the owner of a command or query reads it). Anything
+    longer always there (unless only the owner of a command or query reads it), another
+    exchange. Anything
     optional may be added, and so may words of an enumeration: consumers read them as unknown.
     """
-    asked = old["x-lineshaft"]["kind"] in (Kind.COMMAND, Kind.QUERY)
-    return list(_Comparison(old, new, optional_allowed=asked).of(old, new, ""))
+    before, after = old.get(FACTS, {}), new.get(FACTS, {})
+    asked = before.get("kind") in (Kind.COMMAND, Kind.QUERY)
+    moved = [
+        f": {name} was {before.get(name)!r}, is {after.get(name)!r}"
+        for name in ("kind", "exchange")
+        if before.get(name) != after.get(name)
+    ]
+    return [*moved, *_Comparison(old, new, optional_allowed=asked).of(old, new, "")]
 
 
 class _Comparison:
