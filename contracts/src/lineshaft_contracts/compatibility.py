@@ -17,8 +17,8 @@ def breaking_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     Breaking: a field removed or renamed (which is a removal), another type, a narrower range,
     an enumeration without one of its words, a new required field, and a field that is no
     longer always there (unless only the owner of a command or query reads it), another
-    exchange. Anything
-    optional may be added, and so may words of an enumeration: consumers read them as unknown.
+    exchange. Anything optional may be added, and so may words of an enumeration: consumers read
+    them as unknown.
     """
     before, after = old.get(FACTS, {}), new.get(FACTS, {})
     asked = before.get("kind") in (Kind.COMMAND, Kind.QUERY)
