@@ -16,6 +16,7 @@ from lineshaft_cdn_edge.fetching import Fetcher, Visit
 from lineshaft_cdn_edge.filling import Filler
 from lineshaft_cdn_edge.flights import Flights, TooManyWaitersError
 from lineshaft_cdn_edge.forwarding import Forwarder
+from lineshaft_cdn_edge.keeping import Keeper
 from lineshaft_cdn_edge.memory import MemoryStore
 from lineshaft_cdn_edge.messages import Request, Response, Result
 from lineshaft_cdn_edge.origin import Origin, OriginError
@@ -70,6 +71,13 @@ class Edge:
             answers=self._answers,
             clock=clock,
         )
+        self._fetcher = self._make_fetcher(origin, flights, forwarder)
+
+    def _make_fetcher(self, origin: Origin, flights: Flights, forwarder: Forwarder) -> Fetcher:
+        policy, store, clock = self._policy, self._store, self._clock
+        keeper = Keeper(
+            store=store, flights=flights, compressor=self._compressor, policy=policy, clock=clock
+        )
         filler = Filler(
             origin=origin,
             store=store,
@@ -77,9 +85,9 @@ class Edge:
             forwarder=forwarder,
             policy=policy,
             clock=clock,
-            compressor=self._compressor,
+            keeper=keeper,
         )
-        self._fetcher = Fetcher(
+        return Fetcher(
             filler=filler,
             flights=flights,
             store=store,

@@ -1,29 +1,26 @@
 """One exchange with the origin on behalf of the cache, from the request to the stored entry."""
 
-import asyncio
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from multidict import CIMultiDict
 
-from lineshaft_cdn_edge.broadcast import AbandonedError, Broadcast
 from lineshaft_cdn_edge.clock import Clock
-from lineshaft_cdn_edge.compression import Compressor
 from lineshaft_cdn_edge.conditional import confirms, freshened
 from lineshaft_cdn_edge.entry import Entry
 from lineshaft_cdn_edge.fields import Fields, combined, end_to_end, without
-from lineshaft_cdn_edge.flights import Confirmed, Flight, Flights, Incoming, Unshared
+from lineshaft_cdn_edge.flights import Confirmed, Flight, Flights, Unshared
 from lineshaft_cdn_edge.forwarding import Forwarder
 from lineshaft_cdn_edge.http_date import format_date, parse_date
+from lineshaft_cdn_edge.keeping import Arriving, Keeper
 from lineshaft_cdn_edge.memory import MemoryStore
 from lineshaft_cdn_edge.messages import Request
 from lineshaft_cdn_edge.origin import Origin, OriginError, OriginResponse, OriginUnreachableError
 from lineshaft_cdn_edge.policy import Policy, media_type
 from lineshaft_cdn_edge.storing import NEVER_KEPT, Exchange, Judge, Refusal, Terms
-from lineshaft_cdn_edge.vary import accepted_codings, selecting_names, variant_key
+from lineshaft_cdn_edge.vary import selecting_names, variant_key
 
 _FAILURES = frozenset({500, 502, 503, 504})
-_WINDOW_BYTES = 262_144
 
 
 class OriginFailedError(OriginError):
@@ -64,7 +61,7 @@ class Filler:
         forwarder: Forwarder,
         policy: Policy,
         clock: Clock,
-        compressor: Compressor,
+        keeper: Keeper,
     ) -> None:
         self._origin = origin
         self._store = store
@@ -73,9 +70,8 @@ class Filler:
         self._policy = policy
         self._judge = Judge(policy)
         self._clock = clock
-        self._arriving_bytes = 0
         self._visitors_own = frozenset[str]() if policy.store_set_cookie else {"set-cookie"}
-        self._compressor = compressor
+        self._keeper = keeper
 
     async def run(self, errand: Errand) -> None:
         """Ask the origin, land the outcome, then read the body to its end."""
@@ -172,7 +168,16 @@ class Filler:
         if not entry.collapses:
             self._flights.close_doors(flight)
         withheld = _only(arrival.fields, terms.dropped - NEVER_KEPT)
-        await self._read(errand, entry, arrival, withheld)
+        await self._keeper.read(
+            Arriving(
+                flight=flight,
+                request=errand.request,
+                response=response,
+                entry=entry,
+                withheld=withheld,
+                has_age="age" in arrival.fields,
+            )
+        )
 
     def _terms(
         self, errand: Errand, status: int, fields: Fields, arrival: _Arrival
@@ -229,79 +234,6 @@ class Filler:
         """By the announced length; without one the body counts as long enough."""
         rule = self._policy.compression
         return rule.applies(kind, int(length) if length and length.isdigit() else rule.bytes_min)
-
-    async def _read(
-        self, errand: Errand, entry: Entry, arrival: _Arrival, withheld: Fields
-    ) -> None:
-        response, flight = arrival.response, errand.flight
-        broadcast = Broadcast(window_bytes=_WINDOW_BYTES)
-        incoming = Incoming(
-            entry=entry,
-            body=broadcast,
-            lead=None if flight.is_abandoned else broadcast.reader(),
-            length=response.length,
-            whole=asyncio.get_running_loop().create_future(),
-            has_age="age" in arrival.fields,
-            withheld=withheld,
-        )
-        flight.outcome.set_result(incoming)
-        try:
-            body = await self._pump(flight, incoming, response)
-        except OriginError as error:
-            incoming.body.fail(error)
-            incoming.whole.set_exception(error)
-            incoming.whole.exception()
-            return
-        except AbandonedError:
-            body = None
-        finally:
-            await response.body.close()
-        if body is None:
-            incoming.whole.set_result(None)
-            return
-        incoming.whole.set_result(await self._keep(errand, replace(entry, body=body)))
-
-    async def _keep(self, errand: Errand, whole: Entry) -> Entry:
-        """Store a complete response, with a quick form in the coding that is waited for."""
-        rule = self._policy.compression
-        kind = media_type(whole.fields.get("content-type"))
-        compresses = whole.is_negotiated and rule.applies(kind, len(whole.body))
-        accepted = accepted_codings(combined(errand.request.fields, "accept-encoding"))
-        if compresses and accepted and len(whole.body) <= rule.first_bytes_max:
-            whole = await self._compressor.quickly(whole, accepted[0])
-        stored = not errand.flight.is_doomed and self._store.put(whole)
-        if stored and compresses:
-            self._compressor.densely(whole)
-        return whole
-
-    async def _pump(
-        self, flight: Flight, incoming: Incoming, response: OriginResponse
-    ) -> bytes | None:
-        """Read the body into the broadcast; None when it grew too long to keep.
-
-        All bodies on their way together may hold as much memory as the store.
-        """
-        total = 0
-        try:
-            async for chunk in response.body:
-                total += len(chunk)
-                self._arriving_bytes += len(chunk)
-                if incoming.body.is_joinable and self._is_too_much(total):
-                    self._flights.close_doors(flight)
-                    incoming.body.release()
-                    until = self._clock.monotonic() + self._policy.hit_for_miss_seconds
-                    self._store.mark_uncacheable(flight.key, until=until)
-                await incoming.body.write(chunk)
-        finally:
-            self._arriving_bytes -= total
-        kept = incoming.body.is_joinable
-        body = incoming.body.finish()
-        return body if kept else None
-
-    def _is_too_much(self, body_bytes: int) -> bool:
-        if body_bytes > self._store.object_bytes_max:
-            return True
-        return self._arriving_bytes > self._store.bytes_max
 
 
 def _only(fields: Fields, names: AbstractSet[str]) -> Fields:
