@@ -9,7 +9,7 @@ LINESHAFT := $(BIN)/lineshaft
 
 .PHONY: help
 help: ## List the targets
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Make .venv from the locked requirements (the others do it first)
