@@ -214,12 +214,8 @@ class World:
         """Bring the job-runner up."""
         runner = self.runner
         enter = self.stack.enter_async_context
-        await enter(
-            self.bus.serve(topology.JOB_RUNNER_SUBMIT, answers(SubmitJob, runner.submit))
-        )
-        await enter(
-            self.bus.serve(topology.JOB_RUNNER_CANCEL, answers(CancelJob, runner.cancel))
-        )
+        await enter(self.bus.serve(topology.JOB_RUNNER_SUBMIT, answers(SubmitJob, runner.submit)))
+        await enter(self.bus.serve(topology.JOB_RUNNER_CANCEL, answers(CancelJob, runner.cancel)))
         await enter(
             self.bus.serve(
                 topology.JOB_RUNNER_ASKED,
@@ -237,9 +233,7 @@ class World:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         self.runner.artifacts[name] = ArtifactFound(
-            artifact=Artifact(
-                name=name, media_type="text/csv", bytes=len(content), sha256=sha256
-            ),
+            artifact=Artifact(name=name, media_type="text/csv", bytes=len(content), sha256=sha256),
             object_key=f"artifacts/{name}",
         )
 

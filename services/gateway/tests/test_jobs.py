@@ -115,9 +115,7 @@ async def test_an_idempotency_key_that_contradicts_the_body_is_refused(world: Wo
 
 async def test_an_unknown_type_is_refused_with_the_list_of_known_ones(world: World) -> None:
     await world.run_jobs()
-    response = await world.client.post(
-        "/api/jobs", json={"type": "no.such"}, headers=world.key()
-    )
+    response = await world.client.post("/api/jobs", json={"type": "no.such"}, headers=world.key())
     body = await problem(response, 422, "unknown_job_type")
     assert pointers(body) == ["/type"]
     assert "acme.custom" in body["detail"]
@@ -214,7 +212,11 @@ async def test_nothing_of_another_tenant_is_there(world: World) -> None:
     world.keep_artifact("rows.csv", b"1")
     at = f"/api/jobs/{job['id']}"
     assert (await world.client.get(f"{at}/artifacts/rows.csv", headers=acme)).status == 200
-    for method, path in (("GET", at), ("POST", f"{at}/cancel"), ("GET", f"{at}/artifacts/rows.csv")):
+    for method, path in (
+        ("GET", at),
+        ("POST", f"{at}/cancel"),
+        ("GET", f"{at}/artifacts/rows.csv"),
+    ):
         response = await world.client.request(method, path, headers=other)
         await problem(response, 404, "job_not_found")
     listed = await world.client.get("/api/jobs", headers=other)

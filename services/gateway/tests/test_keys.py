@@ -65,7 +65,10 @@ async def test_a_key_gives_away_only_what_it_has(world: World) -> None:
         ({"scopes": ["jobs:read"]}, "/name"),
         ({"name": "n", "scopes": []}, "/scopes"),
         ({"name": "n", "scopes": ["jobs:fly"]}, "/scopes/0"),
-        ({"name": "n", "scopes": ["jobs:read"], "expires_at": "2001-01-01T00:00:00Z"}, "/expires_at"),
+        (
+            {"name": "n", "scopes": ["jobs:read"], "expires_at": "2001-01-01T00:00:00Z"},
+            "/expires_at",
+        ),
         ({"name": "n\0", "scopes": ["jobs:read"]}, "/name"),
         ({"name": "n", "scopes": ["jobs:read"], "tenant": "Not A Word"}, "/tenant"),
     ],

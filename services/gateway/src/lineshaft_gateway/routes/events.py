@@ -98,7 +98,6 @@ def event_schema(reference: Callable[[type[BaseModel]], str]) -> dict[str, Any]:
             "type": {"type": "string", "enum": [one.type for one in external]},
             "data": {"type": "object"},
         },
-        "additionalProperties": False,
         "allOf": [
             {
                 "if": {"properties": {"type": {"const": one.type}}},
