@@ -1,9 +1,15 @@
 """The `lineshaft` command and its subcommands."""
 
+import asyncio
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
+from rich.console import Console
 
+from lineshaft_cli import traces
+from lineshaft_cli.demo import scenario
 from lineshaft_cli.local import commands as local
 from lineshaft_cli.local.errors import LocalError
 
@@ -14,6 +20,17 @@ app = typer.Typer(
     help="Run Lineshaft on this machine, and talk to a Lineshaft that runs.",
 )
 local.register(app)
+app.add_typer(traces.app, name="traces")
+
+
+@app.command()
+def demo(
+    directory: Annotated[
+        Path, typer.Option(envvar="LINESHAFT_DIRECTORY", help="The local system to use.")
+    ] = local.DEFAULT_DIRECTORY,
+) -> None:
+    """Run a plant's shift through the running system, and check what comes of it."""
+    asyncio.run(scenario.run(directory, Console()))
 
 
 def main() -> None:

@@ -1,0 +1,123 @@
+"""The jobs of the shift: submitted, awaited, and their files opened."""
+
+import asyncio
+import math
+from pathlib import Path
+from typing import Any
+
+from lineshaft_cli.api import Api
+from lineshaft_cli.demo.checks import DemoError, expect
+
+WAIT_SECONDS = 120.0
+POLL_SECONDS = 0.3
+
+PISTON_RINGS = {"center": 74.001176, "lower": 73.988048, "upper": 74.014304}
+"""X-bar chart of the first 25 samples, computed by R's qcc: the piston rings of Montgomery."""
+TOLERANCE = 2e-5
+
+
+def submissions(shift: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Give the parameters of each job type, for the shift that was just run."""
+    span = {"shift_start": shift["started_at"], "shift_end": shift["finished_at"]}
+    return {
+        "report.generate": {
+            "source": "mes",
+            "title": "Shift report, north plant",
+            "timezone": "Europe/Berlin",
+            **span,
+        },
+        "data.export": {
+            "source": "mes",
+            "query": "orders",
+            "format": "parquet",
+            "file_name": "orders",
+        },
+        "quality.analyze": {
+            "chart": "xbar-r",
+            "measurements": {
+                "source": "mes",
+                "query": "measurements",
+                "query_parameters": {"characteristic": "piston-ring-diameter"},
+            },
+            "phase1_points": 25,
+            "specification": {"lower": 73.95, "upper": 74.05, "target": 74.0},
+            "title": "Piston ring diameter",
+            "unit": "mm",
+        },
+    }
+
+
+async def submit(api: Api, job_type: str, parameters: dict[str, Any]) -> tuple[str, str]:
+    """Submit a job; its id and the trace id of the request."""
+    job, trace_id = await api.post("/api/jobs", {"type": job_type, "parameters": parameters})
+    return job["id"], trace_id
+
+
+async def wait(api: Api, job_id: str) -> dict[str, Any]:
+    """Wait until a job has succeeded."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            job = await api.get(f"/api/jobs/{job_id}")
+            if job["state"] == "succeeded":
+                return job
+            if job["state"] in {"failed", "cancelled", "quarantined"}:
+                raise DemoError(f"job {job_id} ({job['type']}) is {job['state']}: {job['error']}")
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def download(api: Api, job: dict[str, Any], folder: Path) -> list[Path]:
+    """Fetch a job's artifacts through the gateway."""
+    paths: list[Path] = []
+    for artifact in job["artifacts"]:
+        path = folder / artifact["name"]
+        content = await api.download(f"/api/jobs/{job['id']}/artifacts/{artifact['name']}")
+        expect(f"{path.name} has the promised length", len(content) == artifact["bytes"])
+        path.write_bytes(content)
+        paths.append(path)
+    return paths
+
+
+def check_report(job: dict[str, Any], paths: list[Path]) -> str:
+    """Open the PDF: it has pages, and the rows that the database counted."""
+    from pypdf import PdfReader  # noqa: PLC0415 - only the demonstration reads PDFs.
+
+    (path,) = (p for p in paths if p.suffix == ".pdf")
+    text = "\n".join(page.extract_text() for page in PdfReader(path).pages)
+    rows = sum(table["rows_rendered"] for table in job["result"]["tables"])
+    expected = sum(table["rows_expected"] for table in job["result"]["tables"])
+    expect("the report renders every row of its queries", rows == expected > 0)
+    expect("the report's text can be read", "Shift report" in text)
+    return f"{path.name}: {len(PdfReader(path).pages)} page(s), {rows} rows"
+
+
+def check_export(job: dict[str, Any], paths: list[Path]) -> str:
+    """Read the Parquet file with polars: as many rows as were counted."""
+    import polars as pl  # noqa: PLC0415 - heavy, and only the demonstration needs it here.
+
+    (path,) = (p for p in paths if p.suffix == ".parquet")
+    frame = pl.read_parquet(path)
+    expect("the export holds every row", frame.height == job["result"]["rows_expected"] > 0)
+    return f"{path.name}: {frame.height} rows x {frame.width} columns"
+
+
+def check_analysis(job: dict[str, Any], paths: list[Path]) -> str:
+    """Compare the control limits with the published ones."""
+    location = job["result"]["location"]
+    for name, value in PISTON_RINGS.items():
+        expect(
+            f"{name} is {value}, as published (found {location[name]})",
+            math.isclose(location[name], value, abs_tol=TOLERANCE),
+        )
+    index = job["result"]["capability"]["cp"]["value"]
+    return (
+        f"center {location['center']:.6f}, limits {location['lower']:.6f} to "
+        f"{location['upper']:.6f} as published; Cp {index:.3f}; "
+        + ", ".join(p.name for p in paths)
+    )
+
+
+CHECKS = {
+    "report.generate": check_report,
+    "data.export": check_export,
+    "quality.analyze": check_analysis,
+}

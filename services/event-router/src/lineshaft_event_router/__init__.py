@@ -1,0 +1,1 @@
+"""Validates, records and passes on what happens in the plant."""

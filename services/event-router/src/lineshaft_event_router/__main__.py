@@ -1,0 +1,77 @@
+"""Run the event-router: start-up reads down, shutdown reads up."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from lineshaft_common import http, lifecycle, logs, messaging, postgres, tracing
+from lineshaft_common.health import Health
+from lineshaft_common.messaging import Bus
+from lineshaft_common.outbox import OutboxRelay
+from lineshaft_common.postgres import Pool
+from lineshaft_common.reporting import report
+from lineshaft_contracts.topology import EVENT_ROUTER_PLATFORM, INGRESS
+
+from lineshaft_event_router.ingress import Ingress
+from lineshaft_event_router.platform import PlatformRelay
+from lineshaft_event_router.retention import forget_old
+from lineshaft_event_router.routes import create_app
+from lineshaft_event_router.settings import Settings
+from lineshaft_event_router.store import Inbox
+from lineshaft_event_router.turnstile import Turnstile
+
+NAME = "event-router"
+
+
+async def main() -> None:
+    """Serve until told to stop."""
+    settings = Settings.from_environment()
+    url, instance = str(settings.postgres_url), settings.instance
+    logs.configure(NAME, instance=instance, level=settings.log_level)
+    async with (
+        tracing.start(NAME, instance=instance, sample_ratio=settings.trace_sample_ratio),
+        postgres.connect(
+            url,
+            "lineshaft_common",
+            "lineshaft_event_router",
+            name=NAME,
+            connections_max=settings.postgres_connections_max,
+        ) as pool,
+        messaging.connect(str(settings.amqp_url), name=NAME) as bus,
+        route(settings, pool, bus),
+    ):
+        health = Health({"broker": bus.check, "database": partial(postgres.check, pool)})
+        async with (
+            http.serve(create_app(health), host=settings.http_host, port=settings.http_port),
+            report(
+                bus,
+                health,
+                service=NAME,
+                instance=instance,
+                interval_seconds=settings.metrics_interval_seconds,
+            ),
+        ):
+            await lifecycle.until_terminated()
+
+
+@asynccontextmanager
+async def route(settings: Settings, pool: Pool, bus: Bus) -> AsyncGenerator[None]:
+    """Take and pass on events while the block is open."""
+    async with OutboxRelay(pool, bus) as relay, AsyncExitStack() as stack:
+        inbox = Inbox(pool, on_accepted=relay.wake)
+        ingress = Ingress(inbox, Turnstile())
+        await stack.enter_async_context(forget_old(inbox, window=settings.inbox_window))
+        for lane, queue in INGRESS.items():
+            await stack.enter_async_context(
+                bus.subscribe_batch(
+                    queue, partial(ingress.take, lane), batch_max=settings.batch_max, raw=True
+                )
+            )
+        await stack.enter_async_context(
+            bus.subscribe_batch(EVENT_ROUTER_PLATFORM, PlatformRelay(bus).relay)
+        )
+        yield
+
+
+if __name__ == "__main__":
+    lifecycle.run(main)

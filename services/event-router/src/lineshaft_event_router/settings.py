@@ -1,0 +1,16 @@
+"""Settings of the event-router."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from lineshaft_common.settings import DatabaseSettings
+from pydantic import Field
+
+
+class Settings(DatabaseSettings):
+    """What the event-router reads from the environment."""
+
+    inbox_window: Annotated[timedelta, Field(ge=timedelta(minutes=1))] = timedelta(days=3)
+    """For how long a repeated (tenant, source, id) is known as one."""
+    batch_max: Annotated[int, Field(ge=1, le=5000)] = 500
+    """Events that are recorded in one transaction."""
