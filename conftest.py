@@ -25,6 +25,17 @@ ROOT = Path(__file__).parent
 PLACE = ROOT / ".lineshaft" / "test"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what needs no server first, and what kills servers last: the cheapest failure first."""
+
+    def cost(item: pytest.Item) -> int:
+        chaos = item.get_closest_marker("chaos") is not None
+        integration = item.get_closest_marker("integration") is not None
+        return 2 if chaos else int(integration)
+
+    items.sort(key=cost)
+
+
 @contextmanager
 def _server(name: str) -> Generator[Endpoints]:
     """Run one server (`rabbitmq` or `postgres`) in a container when possible, else privately."""
