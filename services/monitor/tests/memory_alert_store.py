@@ -1,5 +1,7 @@
 """An alert store in memory that stores a commit whole or not at all."""
 
+from typing import Any
+
 from lineshaft_contracts.envelope import Envelope
 from lineshaft_monitor.alert import Alert, Commit, Memory
 
@@ -8,7 +10,7 @@ class MemoryAlertStore:
     def __init__(self) -> None:
         self.alerts: dict[str, Alert] = {}
         self.memories: dict[str, Memory] = {}
-        self.events: list[Envelope[object]] = []
+        self.events: list[Envelope[Any]] = []
         self.commits = 0
         self.fail_before = False
         self.fail_after = False

@@ -130,13 +130,13 @@ class Presence:
         for key, fresh in self._processes.items():
             same = (fresh.service, fresh.region) == (lost.service, lost.region)
             first = fresh.first_report_at
-            later = first is not None and first >= lost.last_report_at
+            later = first is not None and first > lost.last_report_at
             if same and later and fresh.state in ALIVE and fresh.instance != lost.instance:
                 self._processes[key] = replace(fresh, first_report_at=None)
                 return True
         return False
 
-    def deaf(self, deaf: bool, now: datetime) -> None:
+    def deaf(self, now: datetime, *, deaf: bool) -> None:
         """Say whether reports can arrive at all; while they cannot, nobody is called down."""
         if self._deaf and not deaf:
             self._hears_since = now
@@ -147,9 +147,9 @@ class Presence:
         elapsed = max(0.0, (now - self._counted_at) / timedelta(seconds=1))
         self._counted_at = now
         forgotten, self._stopped = self._stopped, []
-        for key in list(self._processes):
-            process = self._counted(self._missed(self._processes[key], now), elapsed)
-            self._processes[key] = process
+        for key, process in self._processes.items():
+            self._processes[key] = self._counted(self._missed(process, now), elapsed)
+        for key, process in list(self._processes.items()):
             kept = STOPPED_KEPT_SECONDS if _stopped(process) else DOWN_KEPT_SECONDS
             silent = (now - process.last_report_at) / timedelta(seconds=1)
             gone = process.state in {ServiceState.STOPPED, ServiceState.DOWN}

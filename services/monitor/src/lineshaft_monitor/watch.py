@@ -108,7 +108,7 @@ class Watch:
     async def check(self, now: datetime) -> None:
         """Notice who is missed, then evaluate everything that was observed."""
         blind = [await self._broker.examine(now), await self._database.examine(now)]
-        self._presence.deaf(not self._broker.works, now)
+        self._presence.deaf(now, deaf=not self._broker.works)
         self._gone += self._presence.check(now)
         if not self._database.works:
             return  # Nothing can be stored, so nothing is decided; what was observed waits.
