@@ -25,7 +25,7 @@ class ApiError(LocalError):
         self.body = body
         problem = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
         lines = [
-            f"{status} {problem.get('code', '')}: {problem.get('title', str(body)[:200])}",
+            f"{status} {problem.get('code', '')}: {problem.get('title', str(cast('object', body))[:200])}",
             str(problem.get("detail", "")),
             *(f"  {e['pointer']}: {e['message']}" for e in problem.get("errors", ())),
         ]

@@ -3,13 +3,15 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
+from urllib.parse import urljoin
 
 import aiohttp
 
 from lineshaft_cli.api import Api
 from lineshaft_cli.demo.checks import expect
 
-PURGED = "/assets/index.html"
+PAGE = "/assets/index.html"
+PURGED = "/assets/logo.svg"
 TRIES = 3
 
 
@@ -26,9 +28,11 @@ class Fetched:
 async def fetch_all(edges: dict[str, str], origin: str) -> list[Fetched]:
     """Fetch the page and what it needs from every region, a few times."""
     async with aiohttp.ClientSession() as session:
-        async with session.get(origin + PURGED) as response:
+        async with session.get(origin + PAGE) as response:
             page = await response.text()
-        paths = [PURGED, *sorted(set(re.findall(r"/assets/[\w.-]+", page)))]
+        linked = re.findall(r"(?:href|src)=[\"']([^\"':]+)[\"']", page)
+        paths = [PAGE, *sorted({urljoin(PAGE, link) for link in linked})]
+        expect(f"the page shows {PURGED}", PURGED in paths)
         return [await _fetch(session, region, url, paths) for region, url in edges.items()]
 
 
@@ -55,7 +59,7 @@ def was_hit(cache_status: str) -> bool:
 
 
 async def purge(api: Api, edges: dict[str, str], origin: str) -> str:
-    """Purge a page everywhere; every region acknowledges, and fetches it again."""
+    """Purge a picture everywhere; every region acknowledges, and fetches it again."""
     result, _ = await api.post("/api/system/cdn-purges", {"url": origin + PURGED})
     acknowledged = {region["region"]: region["milliseconds"] for region in result["regions"]}
     expect(
@@ -68,5 +72,5 @@ async def purge(api: Api, edges: dict[str, str], origin: str) -> str:
             async with session.get(url + PURGED) as response:
                 await response.read()
             outcomes[was_hit(response.headers.get("Cache-Status", ""))] += 1
-    expect("no region serves the purged page from its cache", outcomes[True] == 0)
+    expect("no region serves the purged picture from its cache", outcomes[True] == 0)
     return ", ".join(f"{region} {ms:.0f} ms" for region, ms in acknowledged.items())

@@ -136,7 +136,7 @@ async def _assets(protocol: Protocol, api: Api, edges: dict[str, str], origin: s
         step.found = "; ".join(
             f"{f.region} {f.hits} hits, {f.misses} misses, {f.bytes // 1024} KiB" for f in fetched
         )
-    with protocol.step("A page is purged in all regions at once") as step:
+    with protocol.step("A picture is purged in all regions at once") as step:
         step.found = await cdn.purge(api, edges, origin)
 
 
