@@ -1,7 +1,7 @@
 """What a job type is: parameters in, result out, and the limits it runs under."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from pathlib import Path
@@ -82,6 +82,23 @@ class Rows(Protocol):
         ...
 
 
+class Copy(Protocol):
+    """The answer of a data source as CSV, which is many times faster than `Rows`.
+
+    UTF-8 without header; NULL is empty, and text that is empty is quoted; a timestamp is
+    microseconds and a date is days since 1970-01-01 UTC, a boolean is 1 or 0.
+    """
+
+    @property
+    def columns(self) -> Mapping[str, ColumnType]:
+        """Name and type of each column, in order."""
+        ...
+
+    async def send_to(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+        """Hand over everything, in blocks of whole rows."""
+        ...
+
+
 class Source(Protocol):
     """A named data source of the tenant, read-only, inside one snapshot."""
 
@@ -91,6 +108,12 @@ class Source(Protocol):
 
     def read(self, query: str, parameters: Mapping[str, Any]) -> AbstractAsyncContextManager[Rows]:
         """Run a saved query of the sources file with typed parameters."""
+        ...
+
+    def copy(
+        self, query: str, parameters: Mapping[str, Any], *, columns: Sequence[str] = ()
+    ) -> AbstractAsyncContextManager[Copy]:
+        """Run a saved query for many rows; `columns` chooses and orders them, empty for all."""
         ...
 
 

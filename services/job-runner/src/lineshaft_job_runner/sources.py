@@ -1,7 +1,7 @@
 """The sources file: the user's own data under names that jobs may use."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -51,6 +51,16 @@ class SavedQuery(_Entry):
     parameters: dict[Name, ColumnType] = Field(default_factory=dict, max_length=32)
     columns: Annotated[dict[Name, ColumnType], Field(min_length=1, max_length=512)]
     """Name and type of each column, in the order of the statement."""
+
+    def choose(self, names: Sequence[str]) -> dict[str, ColumnType]:
+        """Return the named columns in that order, all when none is named; or raise SourceError."""
+        for name in names:
+            if name not in self.columns:
+                raise SourceError(
+                    "source_column_unknown",
+                    f"the query has no column {name[:64]!r}; it has: {', '.join(self.columns)}",
+                )
+        return {name: self.columns[name] for name in names or self.columns}
 
     def bind(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the typed arguments in order; raises SourceError that names the parameter."""

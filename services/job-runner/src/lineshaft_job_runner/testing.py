@@ -2,9 +2,11 @@
 
 import hashlib
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from lineshaft_contracts.jobs import Artifact
 
 from lineshaft_job_runner.job_type import ColumnType
 from lineshaft_job_runner.sources import SavedQuery, SourceError
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(kw_only=True)
@@ -52,6 +56,28 @@ class TableRows:
             yield list(self._table.rows[start : start + self._batch_rows])
 
 
+class TableCopy:
+    """Rows of a table as CSV, in blocks."""
+
+    def __init__(self, table: Table, columns: Sequence[str], batch_rows: int) -> None:
+        self._table = table
+        self._batch_rows = batch_rows
+        self._chosen = SavedQuery(sql="-", columns=dict(table.columns)).choose(columns)
+
+    @property
+    def columns(self) -> Mapping[str, ColumnType]:
+        """Name and type of each column, in order."""
+        return self._chosen
+
+    async def send_to(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+        """Hand over blocks of whole rows."""
+        picked = [list(self._table.columns).index(name) for name in self._chosen]
+        for start in range(0, len(self._table.rows), self._batch_rows):
+            batch = self._table.rows[start : start + self._batch_rows]
+            lines = [",".join(_field(row[index]) for index in picked) + "\n" for row in batch]
+            await write("".join(lines).encode())
+
+
 class TableSource:
     """A data source in memory that checks parameters like a real one."""
 
@@ -69,6 +95,13 @@ class TableSource:
         """Give the rows of a table; the parameters are checked, but select nothing."""
         yield TableRows(self._find(query, parameters), self._batch_rows)
 
+    @asynccontextmanager
+    async def copy(
+        self, query: str, parameters: Mapping[str, Any], *, columns: Sequence[str] = ()
+    ) -> AsyncGenerator[TableCopy]:
+        """Give the chosen columns of a table as CSV."""
+        yield TableCopy(self._find(query, parameters), columns, self._batch_rows)
+
     def _find(self, query: str, parameters: Mapping[str, Any]) -> Table:
         if query not in self._tables:
             raise SourceError("source_query_unknown", f"no saved query {query!r}")
@@ -76,6 +109,25 @@ class TableSource:
         saved = SavedQuery(sql="-", parameters=dict(table.parameters), columns=dict(table.columns))
         saved.bind(parameters)
         return table
+
+
+def _field(value: Any) -> str:
+    match value:
+        case None:
+            text = ""
+        case str():
+            text = '"' + value.replace('"', '""') + '"'
+        case bool():
+            text = str(int(value))
+        case datetime():
+            text = str((value - EPOCH) // timedelta(microseconds=1))
+        case date():
+            text = str((value - EPOCH.date()).days)
+        case Decimal():
+            text = f"{value:f}"
+        case _:
+            text = str(value)
+    return text
 
 
 class FolderContext:
@@ -112,12 +164,13 @@ class FolderContext:
         file = FolderArtifact(path=self.folder / f".{name}")
         try:
             yield file
-            content = file.path.read_bytes()
+            with file.path.open("rb") as content:
+                digest = hashlib.file_digest(content, "sha256").hexdigest()
             self._artifacts[name] = Artifact(
                 name=name,
                 media_type=media_type,
-                bytes=len(content),
-                sha256=hashlib.sha256(content).hexdigest(),
+                bytes=file.path.stat().st_size,
+                sha256=digest,
                 rows=file.rows,
                 pages=file.pages,
             )

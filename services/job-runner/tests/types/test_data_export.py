@@ -223,7 +223,7 @@ async def test_a_cancelled_export_leaves_no_file(tmp_path: Path) -> None:
 async def test_progress_moves_to_the_end(tmp_path: Path) -> None:
     context = FolderContext(tmp_path, sources=plant())
     await export(context)
-    assert [done for done, _, _ in context.progressed] == [3, 5, 10]
+    assert [done for done, _, _ in context.progressed] == [0, 3, 5, 10]
     assert {total for _, total, _ in context.progressed} == {10}
 
 

@@ -1,13 +1,12 @@
 """What each column becomes in each format."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import polars as pl
 from lineshaft_contracts.job_types import ExportFormat, ExportParameters, NonFinite
 
 from lineshaft_job_runner.job_type import ColumnType, PermanentError
-from lineshaft_job_runner.types.exporting.spool import Spool
+from lineshaft_job_runner.types.exporting.spool import Spool, non_finite
 
 FORMULA = r"^[=+\-@\t\r]"
 """What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection)."""
@@ -18,10 +17,9 @@ ISO_8601 = "%Y-%m-%dT%H:%M:%S%.f%:z"
 
 
 def shape(
-    spool: Spool, part: Sequence[Path], labels: Sequence[str], parameters: ExportParameters
+    spool: Spool, frame: pl.LazyFrame, labels: Sequence[str], parameters: ExportParameters
 ) -> pl.LazyFrame:
-    """Return the rows of one file, under their labels, as the format wants them."""
-    frame = pl.scan_ipc(list(part)) if part else pl.LazyFrame(schema=spool.schema)
+    """Return rows of the spool under their labels, as the format wants them."""
     shaper = _Shaper(spool, parameters)
     return frame.select(
         shaper.column(name, kind).alias(label)
@@ -47,11 +45,12 @@ class _Shaper:
     def column(self, name: str, kind: ColumnType) -> pl.Expr:
         """Return the expression of one column."""
         column = pl.col(name)
+        numeric = kind in {ColumnType.DOUBLE, ColumnType.DECIMAL}
+        if numeric and self._parameters.non_finite is NonFinite.NULL:
+            column = pl.when(~non_finite(name, kind)).then(column)
         match kind:
             case ColumnType.TEXT:
                 return self._text(column)
-            case ColumnType.DOUBLE if self._parameters.non_finite is NonFinite.NULL:
-                return pl.when(column.is_finite()).then(column)
             case ColumnType.DECIMAL:
                 return self._decimal(column, name)
             case ColumnType.TIMESTAMP:

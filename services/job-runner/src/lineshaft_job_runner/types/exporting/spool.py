@@ -1,7 +1,6 @@
-"""Rows on their way from a source to files: Arrow on disk, so that memory does not grow."""
+"""Rows between their source and the files: on disk, so that memory does not grow with them."""
 
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,120 +10,113 @@ from lineshaft_contracts.job_types import NonFinite
 from lineshaft_job_runner.job_type import ColumnType, PermanentError
 from lineshaft_job_runner.types.input_digest import InputDigest
 
-SPOOL_ROWS = 50_000
-"""Rows of one file of the spool; about what is in memory at a time."""
-
-POLARS_TYPES: Mapping[ColumnType, Any] = {
+COPIED_TYPES: Mapping[ColumnType, Any] = {
     ColumnType.TEXT: pl.String,
     ColumnType.INTEGER: pl.Int64,
     # Exact digits as text; only Parquet has a type for them, and its scale is known at the end.
     ColumnType.DECIMAL: pl.String,
     ColumnType.DOUBLE: pl.Float64,
+    ColumnType.TIMESTAMP: pl.Int64,
+    ColumnType.DATE: pl.Int32,
+    ColumnType.BOOLEAN: pl.Int8,
+}
+"""How the source copies each type; see `Source.copy`."""
+KEPT_TYPES: Mapping[ColumnType, Any] = {
+    **COPIED_TYPES,
     ColumnType.TIMESTAMP: pl.Datetime("us", "UTC"),
     ColumnType.DATE: pl.Date,
     ColumnType.BOOLEAN: pl.Boolean,
 }
+NOT_A_NUMBER = "N|I"
+"""In decimal text: NaN, Infinity, -Infinity."""
 
 
 class Spool:
-    """Collects rows; `parts` has the Arrow files of each file to be written."""
+    """Typed rows in Arrow files, and what has to be known about all of them."""
 
     def __init__(
         self,
         folder: Path,
         columns: Mapping[str, ColumnType],
         *,
-        rows_per_file: int | None,
         non_finite: NonFinite,
         digest: InputDigest,
     ) -> None:
         self.columns = columns
-        self.schema = {name: POLARS_TYPES[kind] for name, kind in columns.items()}
-        self.parts: list[list[Path]] = [[]]
         self.rows = 0
-        self.scales = dict.fromkeys(
-            (name for name, kind in columns.items() if kind is ColumnType.DECIMAL), 0
-        )
-        """Most decimals seen in each decimal column."""
-        self.largest = dict.fromkeys(
-            (name for name, kind in columns.items() if kind is ColumnType.INTEGER), 0
-        )
-        """Largest magnitude seen in each integer column."""
+        self.scales = dict.fromkeys(_of_kind(columns, ColumnType.DECIMAL), 0)
+        """Most decimals in each decimal column."""
+        self.largest = dict.fromkeys(_of_kind(columns, ColumnType.INTEGER), 0)
+        """Largest magnitude in each integer column."""
         self._folder = folder
-        self._rows_per_file = rows_per_file
+        self._files: list[Path] = []
         self._non_finite = non_finite
         self._digest = digest
-        self._pending: list[pl.DataFrame] = []
-        self._pending_rows = 0
-        self._part_rows = 0
 
-    def add(self, batch: Sequence[Sequence[Any]]) -> None:
-        """Take rows with their values in the order of the columns."""
-        values = list(zip(*batch, strict=True))
-        frame = pl.DataFrame(
-            [
-                self._series(name, kind, column)
-                for (name, kind), column in zip(self.columns.items(), values, strict=True)
-            ]
-        )
-        self._digest.add_bytes(frame.hash_rows().to_numpy().tobytes())
-        self.rows += len(batch)
-        while frame.height:
-            room = self._room()
-            self._pending.append(frame.head(room))
-            self._pending_rows += self._pending[-1].height
-            frame = frame.slice(room)
-            if self._room() == 0:
-                self.flush()
+    def add(self, content: bytes) -> None:
+        """Take whole rows as the source copies them; raises PermanentError by the policy."""
+        self._digest.add_bytes(content)
+        frame = pl.read_csv(
+            content,
+            has_header=False,
+            schema={name: COPIED_TYPES[kind] for name, kind in self.columns.items()},
+        ).select(pl.col(name).cast(KEPT_TYPES[kind]) for name, kind in self.columns.items())
+        self._learn(frame)
+        path = self._folder / f"{len(self._files):06d}.arrow"
+        frame.write_ipc(path, compression="lz4")
+        self._files.append(path)
+        self.rows += frame.height
 
-    def flush(self) -> None:
-        """Write what is in memory to the spool."""
-        if not self._pending_rows:
-            return
-        if self._part_rows == self._rows_per_file:
-            self.parts.append([])
-            self._part_rows = 0
-        path = self._folder / f"{len(self.parts):06d}-{len(self.parts[-1]):06d}.arrow"
-        pl.concat(self._pending).write_ipc(path, compression="lz4")
-        self.parts[-1].append(path)
-        self._part_rows += self._pending_rows
-        self._pending, self._pending_rows = [], 0
-
-    def _room(self) -> int:
-        """Rows that still fit into the file of the spool that is being filled."""
-        size = SPOOL_ROWS
-        if self._rows_per_file is not None:
-            filled = self._part_rows % self._rows_per_file
-            size = min(size, self._rows_per_file - filled)
-        return size - self._pending_rows
-
-    def _series(self, name: str, kind: ColumnType, values: Sequence[Any]) -> pl.Series:
-        if kind is ColumnType.DECIMAL:
-            values = [self._exact(name, value) for value in values]
-        series = pl.Series(name, values, dtype=self.schema[name])
-        if kind is ColumnType.INTEGER:
-            extremes = (series.min(), series.max())
-            known = [abs(value) for value in extremes if isinstance(value, int)]
-            self.largest[name] = max(self.largest[name], *known, 0)
-        if kind is ColumnType.DOUBLE and not series.is_finite().all():
-            self._refuse_non_finite(name)
-        return series
-
-    def _exact(self, name: str, value: Decimal | None) -> str | None:
-        if value is None:
-            return None
-        if not value.is_finite():
-            self._refuse_non_finite(name)
-            return str(value) if self._non_finite is NonFinite.KEEP else None
-        text = f"{value:f}"
-        scale = len(text.partition(".")[2])
-        self.scales[name] = max(self.scales[name], scale)
-        return text
-
-    def _refuse_non_finite(self, name: str) -> None:
-        if self._non_finite is NonFinite.FAIL:
-            raise PermanentError(
-                "non_finite_number",
-                f"column {name!r} holds NaN or infinity: set non_finite to null or keep, or leave "
-                "the column out",
+    def slice(self, offset: int, length: int) -> pl.LazyFrame:
+        """Return some rows, in order."""
+        if not self._files:
+            return pl.LazyFrame(
+                schema={name: KEPT_TYPES[kind] for name, kind in self.columns.items()}
             )
+        return pl.scan_ipc(self._files, glob=False).slice(offset, length)
+
+    def _learn(self, frame: pl.DataFrame) -> None:
+        facts = frame.select(_facts(self.columns)).row(0, named=True)
+        for name in self.scales:
+            self.scales[name] = max(self.scales[name], facts[f"scale {name}"] or 0)
+        for name in self.largest:
+            extremes = (abs(facts[f"{end} {name}"] or 0) for end in ("least", "most"))
+            self.largest[name] = max(self.largest[name], *extremes)
+        for name in self.columns:
+            if facts.get(f"bad {name}") and self._non_finite is NonFinite.FAIL:
+                raise PermanentError(
+                    "non_finite_number",
+                    f"column {name!r} holds NaN or infinity: set non_finite to null or keep, or "
+                    "leave the column out",
+                )
+
+
+def non_finite(name: str, kind: ColumnType) -> pl.Expr:
+    """Return whether a number of this column is NaN or infinite."""
+    column = pl.col(name)
+    if kind is ColumnType.DECIMAL:
+        return column.str.contains(NOT_A_NUMBER)
+    return ~column.is_finite()
+
+
+def _facts(columns: Mapping[str, ColumnType]) -> list[pl.Expr]:
+    wanted: list[pl.Expr] = [pl.len().alias("rows")]
+    for name, kind in columns.items():
+        column = pl.col(name)
+        match kind:
+            case ColumnType.INTEGER:
+                wanted += [column.min().alias(f"least {name}"), column.max().alias(f"most {name}")]
+            case ColumnType.DECIMAL:
+                digits = column.str.len_bytes().cast(pl.Int64) - 1
+                point = column.str.find(".", literal=True).cast(pl.Int64)
+                wanted.append((digits - point).max().alias(f"scale {name}"))
+                wanted.append(non_finite(name, kind).any().alias(f"bad {name}"))
+            case ColumnType.DOUBLE:
+                wanted.append(non_finite(name, kind).any().alias(f"bad {name}"))
+            case _:
+                pass
+    return wanted
+
+
+def _of_kind(columns: Mapping[str, ColumnType], kind: ColumnType) -> list[str]:
+    return [name for name, its_kind in columns.items() if its_kind is kind]

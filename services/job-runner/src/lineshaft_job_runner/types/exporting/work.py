@@ -1,7 +1,6 @@
 """The run of data.export: rows to a spool, the spool to files, and every file counted."""
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,9 +8,10 @@ import polars as pl
 from lineshaft_contracts.job_parameters import Counts, Engine
 from lineshaft_contracts.job_types import ExportParameters, ExportResult
 
-from lineshaft_job_runner.job_type import ColumnType, JobContext, PermanentError, Rows, Source
+from lineshaft_job_runner.job_type import JobContext, PermanentError
 from lineshaft_job_runner.types.cancellation import stop_if_cancelled
 from lineshaft_job_runner.types.exporting import files
+from lineshaft_job_runner.types.exporting.copying import Copying
 from lineshaft_job_runner.types.exporting.shaping import labels_of, shape
 from lineshaft_job_runner.types.exporting.spool import Spool
 from lineshaft_job_runner.types.input_digest import InputDigest
@@ -24,64 +24,28 @@ async def run(context: JobContext, parameters: ExportParameters) -> ExportResult
     digest = InputDigest(parameters)
     with TemporaryDirectory(prefix="lineshaft-export-") as folder:
         async with context.source(parameters.source) as source:
-            spool, expected = await _fill(context, source, parameters, Path(folder), digest)
-        labels = labels_of(spool, parameters)
-        written = 0
-        if not parameters.dry_run:
-            written = await _write_files(context, spool, labels, parameters)
-            _check_rows("the files hold", written, expected)
-    return ExportResult(
-        counts=Counts(requested=expected, ok=written, skipped=expected - written),
-        artifacts=context.artifacts(),
-        engine=Engine(name="polars", version=pl.__version__),
-        input_digest=digest.hexadecimal(),
-        rows_expected=expected,
-        rows_written=written,
-        columns=tuple(labels),
-    )
-
-
-async def _fill(
-    context: JobContext,
-    source: Source,
-    parameters: ExportParameters,
-    folder: Path,
-    digest: InputDigest,
-) -> tuple[Spool, int]:
-    expected = await source.count(parameters.query, parameters.query_parameters)
-    _check_files(expected, parameters)
-    async with source.read(parameters.query, parameters.query_parameters) as rows:
-        columns = _chosen(rows, parameters)
-        spool = Spool(
-            folder,
-            columns,
-            rows_per_file=parameters.rows_per_file,
-            non_finite=parameters.non_finite,
-            digest=digest,
-        )
-        if parameters.dry_run:
-            return spool, expected
-        given = list(rows.columns)
-        picked = [given.index(name) for name in columns]
-        everything = picked == list(range(len(given)))
-        async for batch in rows.batches():
-            stop_if_cancelled(context)
-            chosen = batch if everything else [tuple(row[at] for at in picked) for row in batch]
-            await asyncio.to_thread(spool.add, chosen)
-            context.progress(spool.rows, 2 * expected, "reading rows")
-    await asyncio.to_thread(spool.flush)
-    _check_rows("the source gave", spool.rows, expected)
-    return spool, expected
+            expected = await source.count(parameters.query, parameters.query_parameters)
+            _check_files(expected, parameters)
+            if parameters.dry_run:
+                return _result(context, digest, expected, 0, ())
+            copying = Copying(context, Path(folder), expected)
+            spool = await copying.fill(source, parameters, digest)
+        _check_rows("the source gave", spool.rows, expected)
+        labels = tuple(labels_of(spool, parameters))
+        written = await _write_files(context, spool, labels, parameters)
+    _check_rows("the files hold", written, expected)
+    return _result(context, digest, expected, written, labels)
 
 
 async def _write_files(
-    context: JobContext, spool: Spool, labels: list[str], parameters: ExportParameters
+    context: JobContext, spool: Spool, labels: tuple[str, ...], parameters: ExportParameters
 ) -> int:
-    written, split = 0, parameters.rows_per_file is not None
-    for number, part in enumerate(spool.parts, start=1):
+    written, size = 0, parameters.rows_per_file
+    length = size or max(spool.rows, 1)
+    for number, offset in enumerate(range(0, max(spool.rows, 1), length), start=1):
         stop_if_cancelled(context)
-        name = files.name_of(parameters, number if split else None)
-        frame = shape(spool, part, labels, parameters)
+        name = files.name_of(parameters, number if size else None)
+        frame = shape(spool, spool.slice(offset, length), labels, parameters)
         async with context.artifact(name, media_type=files.media_type_of(parameters)) as file:
             file.rows = await asyncio.to_thread(_write, frame, file.path, parameters)
         written += file.rows
@@ -99,16 +63,22 @@ def _write(frame: pl.LazyFrame, path: Path, parameters: ExportParameters) -> int
     return files.count(path, parameters)
 
 
-def _chosen(rows: Rows, parameters: ExportParameters) -> Mapping[str, ColumnType]:
-    if not parameters.columns:
-        return rows.columns
-    for column in parameters.columns:
-        if column.name not in rows.columns:
-            raise PermanentError(
-                "column_missing",
-                f"the query has no column {column.name!r}; it has: {', '.join(rows.columns)}",
-            )
-    return {column.name: rows.columns[column.name] for column in parameters.columns}
+def _result(
+    context: JobContext,
+    digest: InputDigest,
+    expected: int,
+    written: int,
+    labels: tuple[str, ...],
+) -> ExportResult:
+    return ExportResult(
+        counts=Counts(requested=expected, ok=written, skipped=expected - written),
+        artifacts=context.artifacts(),
+        engine=Engine(name="polars", version=pl.__version__),
+        input_digest=digest.hexadecimal(),
+        rows_expected=expected,
+        rows_written=written,
+        columns=labels,
+    )
 
 
 def _check_rows(what: str, actual: int, expected: int) -> None:
