@@ -32,7 +32,7 @@ async def forget_old(
     async def forget() -> None:
         while True:
             try:
-                while await store.forget(older_than=window):
+                while await store.forget(older_than=window):  # noqa: ASYNC110 - it deletes.
                     await asyncio.sleep(0.1)  # Others want the database too.
             except TRANSIENT_ERRORS as error:
                 log.warning("retention_waits", error=repr(error)[:200])

@@ -113,6 +113,7 @@ class Outcome:
     retry_in: timedelta | None = None
     """Until the next attempt; None when there is none."""
     run_seconds: float = 0.0
+    progress: Progress = field(default_factory=Progress)
 
     @property
     def state(self) -> JobState:

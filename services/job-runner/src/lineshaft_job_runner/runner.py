@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 from uuid import UUID
 
@@ -140,6 +140,8 @@ class Runner:
             _, slow = await asyncio.wait(tasks, timeout=self._stop_grace_seconds + 1)
             for task in slow:
                 task.cancel()
+            if slow:
+                await asyncio.wait(slow, timeout=5)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(5):
                 while self._ended:  # noqa: ASYNC110 - bounded, at the very end of a process.
@@ -226,7 +228,7 @@ class Runner:
             RUNNING.labels(job.type).dec()
         RUN_SECONDS.labels(job.type).observe(time.perf_counter() - started)
         ENDED.labels(job.type, outcome.state.value).inc()
-        self._ended.append(outcome)
+        self._ended.append(replace(outcome, progress=running.progress))
         self._to_store.set()
 
     async def _attempt(self, running: _Running, started: float) -> Outcome:

@@ -202,10 +202,14 @@ class JobStore:
                        rank = CASE WHEN u.retry_in IS NULL THEN rank
                                    ELSE now() + u.retry_in + u.allowance END,
                        finished_at = CASE WHEN u.state IN ('succeeded', 'failed', 'cancelled')
-                                          THEN now() END
+                                          THEN now() END,
+                       progress_done = u.done, progress_total = u.total,
+                       progress_message = u.message
                 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[],
-                            $6::smallint[], $7::interval[], $8::interval[])
-                     AS u (id, token, state, result, error, refund, retry_in, allowance)
+                            $6::smallint[], $7::interval[], $8::interval[], $9::bigint[],
+                            $10::bigint[], $11::text[])
+                     AS u (id, token, state, result, error, refund, retry_in, allowance, done,
+                           total, message)
                 WHERE jobs.id = u.id AND jobs.lease_token = u.token AND jobs.state = 'running'
                 RETURNING jobs.id, run_at
                 """,
@@ -217,6 +221,9 @@ class JobStore:
                 [int(o.verdict is Verdict.RELEASED) for o in outcomes],
                 [o.retry_in for o in outcomes],
                 [RANK_ALLOWANCE[o.job.priority] for o in outcomes],
+                [o.progress.done for o in outcomes],
+                [o.progress.total for o in outcomes],
+                [o.progress.message for o in outcomes],
             )
             run_at = {row["id"]: row["run_at"] for row in rows}
             held = [o for o in outcomes if o.job.id in run_at]
