@@ -97,7 +97,7 @@ class Seen:
 
 async def depth_becomes(bus: Bus, queue: Any, expected: int) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while (await bus.depth(queue))[0] != expected:  # noqa: ASYNC110 - the broker tells nobody.
+        while (await bus.depth(queue))[0] != expected:
             await asyncio.sleep(0.05)
 
 
