@@ -66,12 +66,16 @@ class ArtifactRoutes:
         except ObjectMissingError:
             raise ProblemError(GONE) from None
         await response.prepare(request)
+        missing = selection.end - selection.start
         try:
             while part:
+                missing -= len(part)
                 view = memoryview(part)
                 for at in range(0, len(view), WRITE_BYTES):
                     await response.write(bytes(view[at : at + WRITE_BYTES]))
                 part = await anext(parts, b"")
+            if missing:
+                raise ObjectMissingError(f"{missing} bytes of {found.object_key}")  # noqa: TRY301
             await response.write_eof()
         except ConnectionResetError:
             pass  # The client went away.
