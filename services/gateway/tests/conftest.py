@@ -282,7 +282,10 @@ MakeWorld = Callable[..., Any]
 
 @pytest.fixture
 def make_world(tmp_path: Path) -> MakeWorld:
-    return lambda **given: world_of(tmp_path, **given)
+    def make(**given: Any) -> Any:
+        return world_of(tmp_path, **given)
+
+    return make
 
 
 async def problem(response: Any, status: int, code: str) -> dict[str, Any]:
