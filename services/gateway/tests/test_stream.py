@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from lineshaft_common import tracing
 from lineshaft_common.messaging.bus import Outgoing
 from lineshaft_common.testing import MemoryBus
 from lineshaft_contracts.envelope import PLATFORM_TENANT
 from lineshaft_contracts.topology import PLATFORM_LOG
 from lineshaft_gateway.keys import Scope
 from lineshaft_gateway.live import Position
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 
 from .conftest import MakeWorld, MemoryPositions, World, pointers, problem
 
@@ -40,7 +45,9 @@ async def append(bus: MemoryBus, *numbers: int, tenant: str = "acme", **given: s
                     type=event["type"],
                     message_id=event["id"],
                     body=json.dumps(event).encode(),
-                    headers={"tenant": tenant},
+                    headers={
+                        name: event[name] for name in ("tenant", "traceparent") if name in event
+                    },
                 )
             ]
         )
@@ -390,3 +397,21 @@ async def test_a_record_that_is_no_event_is_passed_over(world: World) -> None:
         await world.bus.publish_many([message])
         await append(world.bus, 2)
         assert await events.numbers(2) == [0, 2]
+
+
+async def test_the_hop_to_the_streams_is_in_the_trace_of_the_sender(world: World) -> None:
+    provider, exporter = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracing, "tracer", lambda: provider.get_tracer("test"))
+        async with stream(world):
+            await append(world.bus, 0, traceparent=f"00-{'ab' * 16}-{'cd' * 8}-01")
+            await append(world.bus, 1)
+            await seen(world, 1)
+    (hop,) = [span for span in exporter.get_finished_spans() if span.kind is SpanKind.CONSUMER]
+    assert hop.name == "deliver events.log"
+    assert hop.parent is not None
+    assert (hop.parent.trace_id, hop.parent.span_id) == (int("ab" * 16, 16), int("cd" * 8, 16))
+    assert hop.attributes is not None
+    assert hop.attributes["lineshaft.streams"] == 1
+    assert hop.attributes["messaging.message.id"] == "e0"
