@@ -22,8 +22,8 @@ REFUSED = Counter("lineshaft_events_refused_total", "Plant events put in quarant
 class Store(Protocol):
     """Where accepted events are recorded; see store.py."""
 
-    async def accept(self, envelopes: Sequence[Envelope[Any]]) -> int:
-        """Record events and pass them on; how many were new."""
+    async def accept(self, envelopes: Sequence[Envelope[Any]]) -> Sequence[Envelope[Any]]:
+        """Record events and pass them on in order; those of them that were new."""
         ...
 
 
@@ -40,32 +40,29 @@ class Ingress:
         self._turnstile = turnstile
 
     async def take(self, lane: str, deliveries: Sequence[Delivery[Any]]) -> None:
-        """Take a batch of one priority lane; what does not pass is quarantined with its reason."""
+        """Take a batch of one priority lane; what does not pass is quarantined with its reason.
+
+        Every event is counted as one of accepted, repeated or refused. When the store fails the
+        batch comes again, and what was recorded of it by then is counted as repeated too.
+        """
         envelopes = list[Envelope[Any]]()
+        refused = list[tuple[Delivery[Any], Problem]]()
         for delivery in deliveries:
             try:
-                envelopes.append(self._checked(delivery))
+                envelopes.append(_checked(delivery))
             except ProblemError as error:
-                refuse(delivery, error.problem)
-        if not envelopes:
-            return
-        async with self._turnstile.turn(lane):
-            new = await self._store.accept(envelopes)
-        REPEATED.inc(len(envelopes) - new)
-        for envelope in envelopes:
-            ACCEPTED.labels(envelope.type, lane).inc()
-
-    @staticmethod
-    def _checked(delivery: Delivery[Any]) -> Envelope[Any]:
-        """Read an event; it is heard now, and goes on in the trace of whoever sent it."""
-        envelope = validate_plant_event(delivery.body)
-        sender = trace.get_current_span(delivery.context)
-        return envelope.model_copy(
-            update={
-                "recordedtime": datetime.now(UTC),
-                "traceparent": tracing.traceparent_of(sender) or envelope.traceparent,
-            }
-        )
+                refused.append((delivery, error.problem))
+        taken = 0
+        while taken < len(envelopes):
+            async with self._turnstile.turn(lane) as events_max:
+                part = envelopes[taken : taken + events_max]
+                accepted = await self._store.accept(part)
+            taken += len(part)
+            REPEATED.inc(len(part) - len(accepted))
+            for envelope in accepted:
+                ACCEPTED.labels(envelope.type, lane).inc()
+        for delivery, problem in refused:
+            refuse(delivery, problem)
 
 
 def refuse(delivery: Delivery[Any], problem: Problem) -> None:
@@ -73,3 +70,23 @@ def refuse(delivery: Delivery[Any], problem: Problem) -> None:
     REFUSED.labels(problem.code).inc()
     fields = "; ".join(f"{e.pointer}: {e.message}" for e in problem.errors[:10])
     delivery.park(problem.code, f"{problem.title}. {problem.detail} {fields}".strip())
+
+
+def _checked(delivery: Delivery[Any]) -> Envelope[Any]:
+    """Read an event; it is heard now, and goes on in the trace of whoever sent it.
+
+    The message's headers say more about the trace than its body, which an application may have
+    stored before it was sent; what is no trace context at all is not passed on.
+    """
+    envelope = validate_plant_event(delivery.body)
+    sender = trace.get_current_span(delivery.context)
+    if not sender.get_span_context().is_valid:
+        carried = tracing.extract(envelope.traceparent, envelope.tracestate)
+        sender = trace.get_current_span(carried)
+    return envelope.model_copy(
+        update={
+            "recordedtime": datetime.now(UTC),
+            "traceparent": tracing.traceparent_of(sender),
+            "tracestate": sender.get_span_context().trace_state.to_header() or None,
+        }
+    )

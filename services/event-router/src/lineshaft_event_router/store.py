@@ -21,8 +21,8 @@ class Inbox:
         self._pool = pool
         self._on_accepted = on_accepted
 
-    async def accept(self, envelopes: Sequence[Envelope[Any]]) -> int:
-        """Record events and pass them on in order; how many of them were new."""
+    async def accept(self, envelopes: Sequence[Envelope[Any]]) -> Sequence[Envelope[Any]]:
+        """Record events and pass them on in order; those of them that were new."""
         async with self._pool.acquire() as connection, connection.transaction():
             rows = await connection.fetch(
                 """
@@ -43,7 +43,7 @@ class Inbox:
                     fresh.append(envelope)
             await outbox.add(connection, fresh)
         self._on_accepted()
-        return len(fresh)
+        return fresh
 
     async def forget(self, *, older_than: timedelta) -> int:
         """Delete entries that are out of the window, a bounded number at a time."""
