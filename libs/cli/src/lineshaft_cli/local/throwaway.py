@@ -20,12 +20,13 @@ SERVERS = frozenset({"rabbitmq", "postgres"})
 
 
 class Servers:
-    """A private RabbitMQ and a private PostgreSQL that one owner may stop, kill and watch.
+    """Private servers, or a whole private system, that one owner may stop, kill and watch.
 
-    The supervisor starts a killed one again by itself, with its data.
+    The supervisor starts a killed process again by itself, with its data.
     """
 
     def __init__(self, directory: Path, endpoints: Endpoints) -> None:
+        self.directory = directory
         self.endpoints = endpoints
         self._file = StateFile(directory)
 
@@ -46,8 +47,10 @@ class Servers:
 
 
 @contextmanager
-def servers(place: Path, only: frozenset[str] = SERVERS) -> Generator[Servers]:
+def servers(place: Path, only: frozenset[str] | None = SERVERS) -> Generator[Servers]:
     """Run the servers below `place` for the time of the block, then remove every trace.
+
+    `only` names what to run; None stands for the whole system.
 
     They also end when the process that runs this block is killed.
     """
