@@ -1,7 +1,7 @@
 """Reading the user's PostgreSQL: one snapshot, read-only, within limits."""
 
 from collections.abc import AsyncGenerator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 from lineshaft_contracts.job_types import ExportParameters
-from lineshaft_job_runner.job_type import RetryableError, Source
+from lineshaft_job_runner.job_type import JobStoppedError, RetryableError, Source
 from lineshaft_job_runner.sources import SourceError, SourcesFile, SourceUnavailableError
 from lineshaft_job_runner.store.plant_sources import open_source
 from lineshaft_job_runner.testing import FolderContext
@@ -197,3 +197,75 @@ async def test_an_export_reads_a_real_source(postgres_url: str, tmp_path: Path) 
     assert result.rows_written == 25_000
     lines = (tmp_path / "export.csv").read_text(encoding="utf-8").splitlines()
     assert lines == ["number", *(str(number) for number in range(1, 25_001))]
+
+
+async def test_copied_rows_are_the_rows_that_are_read(postgres_url: str) -> None:
+    sql = (
+        "SELECT $1::text AS a, $2::bigint AS b, $3::numeric AS c, 'NaN'::float8 AS d, "
+        "$4::timestamptz AS e, $5::date AS f, $6::boolean AS g UNION ALL "
+        "SELECT '', NULL, NULL, NULL, NULL, NULL, NULL"
+    )
+    kinds = {
+        "a": "text", "b": "integer", "c": "decimal", "d": "double", "e": "timestamp",
+        "f": "date", "g": "boolean",
+    }  # fmt: skip
+    parameters = {kind: kind for name, kind in kinds.items() if name != "d"}
+    file = sources(both={"sql": sql, "parameters": parameters, "columns": kinds})
+    values = {
+        "text": """'; DROP "x",\n""", "integer": -5, "decimal": "-1.50",
+        "timestamp": "1969-12-31T23:59:59.999999Z", "date": "2026-11-24", "boolean": True,
+    }  # fmt: skip
+    blocks: list[bytes] = []
+
+    async def write(content: bytes) -> None:
+        blocks.append(content)
+
+    async with opened(file, postgres_url) as source:
+        async with source.copy("both", values) as answer:
+            await answer.send_to(write)
+        (first, _) = await everything(source, "both", **values)
+    assert first[0] == values["text"]
+    assert first[4] == datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+    days = (date(2026, 11, 24) - date(1970, 1, 1)).days
+    assert b"".join(blocks).decode() == (
+        f"""\"'; DROP ""x"",\n\",-5,-1.50,NaN,-1,{days},1\n\"\",,,,,,\n"""
+    )
+
+
+async def test_a_copy_keeps_the_limits(postgres_url: str) -> None:
+    async def write(content: bytes) -> None:
+        pass
+
+    for limits, code in (
+        ({"rows_max": 10}, "source_rows_limit"),
+        ({"bytes_max": 10}, "source_bytes_limit"),
+    ):
+        async with opened(limited(limits, series=SERIES_QUERY), postgres_url) as source:
+            with pytest.raises(SourceError) as raised:
+                async with source.copy("series", {"most": 11}) as answer:
+                    await answer.send_to(write)
+        assert raised.value.code == code
+
+
+async def test_a_full_disk_is_not_blamed_on_the_source(postgres_url: str) -> None:
+    async def write(content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with opened(sources(series=SERIES_QUERY), postgres_url) as source:
+        with pytest.raises(OSError, match="No space left"):
+            async with source.copy("series", {"most": 2_000_000}) as answer:
+                await answer.send_to(write)
+
+
+async def test_a_cancelled_export_stops_in_the_middle_of_its_copy(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    async with opened(sources(series=SERIES_QUERY), postgres_url) as source:
+        context = FolderContext(tmp_path, sources={"mes": source}, cancel_after=2)
+        parameters = ExportParameters(
+            source="mes", query="series", query_parameters={"most": 3_000_000}
+        )
+        with pytest.raises(JobStoppedError):
+            await DataExport().run(context, parameters)
+    assert context.progressed[-1][0] < 3_000_000
+    assert context.artifacts() == ()
