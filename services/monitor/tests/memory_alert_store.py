@@ -30,7 +30,7 @@ class MemoryAlertStore:
             self.alerts[str(change.alert.id)] = change.alert
             self.events.append(change.event)
         for fingerprint, memory in commit.memories.items():
-            if memory.evaluation.is_idle:
+            if memory.is_idle:
                 self.memories.pop(fingerprint, None)
             else:
                 self.memories[fingerprint] = memory

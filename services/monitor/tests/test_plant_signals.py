@@ -78,5 +78,7 @@ def test_equipment_that_is_down_is_counted_by_line(plant: PlantSignals) -> None:
 
 
 def test_equipment_that_was_down_before_a_restart_still_is(plant: PlantSignals) -> None:
-    plant.load([({"tenant": "acme", "equipment": PRESS}, 1.0)], NOW)
+    plant.load([(PRESS, 1.0, NOW)])
     assert len(list(plant.observations(NOW))) == 1
+    assert plant.on_state_changed(changed(RUNNING, -1), NOW) is None
+    assert plant.on_state_changed(changed(RUNNING, 1), NOW) is not None

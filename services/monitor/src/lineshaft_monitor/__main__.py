@@ -7,11 +7,10 @@ from lineshaft_common.reporting import report
 from lineshaft_contracts.topology import MONITOR_ASKED, MONITOR_PLANT, MONITOR_TELEMETRY
 
 from lineshaft_monitor.assembly import assemble
+from lineshaft_monitor.own_spans import OwnSpans
 from lineshaft_monitor.routes import create_app
-from lineshaft_monitor.settings import MonitorSettings
+from lineshaft_monitor.settings import NAME, MonitorSettings
 from lineshaft_monitor.store import PACKAGES, Store
-
-NAME = "monitor"
 
 
 async def main() -> None:
@@ -20,8 +19,9 @@ async def main() -> None:
     me, url, every = s.instance, str(s.postgres_url), s.metrics_interval_seconds
     most = s.postgres_connections_max
     logs.configure(NAME, instance=me, level=s.log_level)
+    own = OwnSpans() if s.keeps_own_spans else None
     async with (
-        tracing.start(NAME, instance=me, sample_ratio=s.trace_sample_ratio),
+        tracing.start(NAME, instance=me, sample_ratio=s.trace_sample_ratio, exporter=own),
         postgres.connect(url, *PACKAGES, name=NAME, connections_max=most) as pool,
         messaging.connect(str(s.amqp_url), name=NAME) as bus,
         OutboxRelay(pool, bus) as relay,
@@ -30,6 +30,8 @@ async def main() -> None:
         bus.subscribe_batch(MONITOR_PLANT, monitor.intake.on_plant, raw=True),
         bus.serve(MONITOR_ASKED, *monitor.answers),
     ):
+        if own:
+            own.connect(monitor.spans)
         health = Health({"broker": bus.check, "database": lambda: postgres.check(pool)})
         app = create_app(health, monitor.spans)
         async with (

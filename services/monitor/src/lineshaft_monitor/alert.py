@@ -64,6 +64,13 @@ class Memory:
     labels: dict[str, str]
     evaluation: Evaluation
     value: float | None
+    event_at: datetime | None = None
+    """Of the event that a pushed signal came with."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it need not be kept."""
+        return self.evaluation.is_idle and self.event_at is None
 
 
 @dataclass(kw_only=True)

@@ -42,6 +42,8 @@ class Observation:
     at: datetime
     rate: float | None = None
     """Growth per second, of counters."""
+    event_at: datetime | None = None
+    """Of the event that a pushed signal came with."""
 
 
 class AlertKeeper:
@@ -79,14 +81,12 @@ class AlertKeeper:
         counts = {level.value: 0 for level in AlertLevel if level is not AlertLevel.UNKNOWN}
         return {**counts, **Tally(visible)}
 
-    def remembered(self, metric: str) -> list[tuple[dict[str, str], float]]:
-        """List the labels and last values of a metric that some rule has not finished with."""
+    def remembered(self, metric: str) -> list[Memory]:
+        """List what rules about a metric remember."""
         return [
-            (memory.labels, memory.value)
+            memory
             for memory in self._memories.values()
-            if memory.value is not None
-            and (rule := self._rules.get(memory.rule)) is not None
-            and rule.metric == metric
+            if (rule := self._rules.get(memory.rule)) is not None and rule.metric == metric
         ]
 
     def wants(self, metric: str) -> bool:
@@ -170,7 +170,7 @@ class AlertKeeper:
         await self._store.commit(commit)
         self._loaded = True
         for fingerprint, memory in commit.memories.items():
-            if memory.evaluation.is_idle:
+            if memory.is_idle:
                 self._memories.pop(fingerprint, None)
             else:
                 self._memories[fingerprint] = memory
@@ -185,7 +185,7 @@ class AlertKeeper:
                 "alert_changed",
                 change=change.step,
                 rule=alert.rule,
-                level=alert.level,
+                alert_level=alert.level,
                 labels=alert.labels,
                 summary=alert.summary,
                 reason=change.reason,
@@ -215,7 +215,13 @@ class AlertKeeper:
             observation.at,
             gap_max_seconds=self._gap_max_seconds,
         )
-        memory = Memory(rule=rule.name, labels=labels, evaluation=after, value=observation.value)
+        memory = Memory(
+            rule=rule.name,
+            labels=labels,
+            evaluation=after,
+            value=observation.value,
+            event_at=observation.event_at or (known.event_at if known else None),
+        )
         if after != before:
             commit.memories[fingerprint] = memory
         elif known is not None and fingerprint not in commit.memories:
@@ -258,7 +264,7 @@ class AlertKeeper:
         known = self._memories.get(fingerprint)
         alert = self._open.get(fingerprint)
         if known is not None:
-            commit.memories[fingerprint] = replace(known, evaluation=Evaluation())
+            commit.memories[fingerprint] = replace(known, evaluation=Evaluation(), event_at=None)
         if alert is None:
             return
         transition = Transition(

@@ -190,7 +190,11 @@ async def assemble(
     dictionary.load(await store.samples.dictionary())
     presence.load(await store.processes.load())
     await keeper.start(now)
-    plant.load(keeper.remembered(EQUIPMENT_DOWN), now)
+    plant.load(
+        (memory.labels["equipment"], memory.value, memory.event_at)
+        for memory in keeper.remembered(EQUIPMENT_DOWN)
+        if memory.event_at is not None
+    )
     intake = Intake(
         presence=presence,
         edges=edges,

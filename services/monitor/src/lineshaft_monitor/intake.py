@@ -1,6 +1,6 @@
 """Takes what arrives: reports of processes and edges, and events of the plant."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -78,6 +78,11 @@ class Intake:
             newer = self._pending.get(key)
             if newer is None or newer.at < observation.at:
                 self._pending[key] = observation
+
+    def forget(self, labels: Mapping[str, str]) -> None:
+        """Drop what was observed of something that is gone."""
+        gone = labels.items()
+        self._pending = {k: o for k, o in self._pending.items() if not gone <= dict(k[1]).items()}
 
     async def on_telemetry(self, deliveries: Sequence[Delivery[Any]]) -> None:
         """Take reports."""

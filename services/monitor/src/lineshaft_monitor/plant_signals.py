@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -47,14 +47,14 @@ class PlantSignals:
         self.received = 0
         """Plant events of any kind since the start."""
 
-    def load(self, down: Iterable[tuple[dict[str, str], float]], at: datetime) -> None:
-        """Begin with the equipment that was down when the monitor stopped."""
-        for labels, value in down:
-            if value >= 1 and "equipment" in labels:
-                self._equipment[labels["equipment"]] = _Equipment(
-                    changed_at=at, state=EquipmentState.DOWN
-                )
-                self._down[labels["equipment"]] = None
+    def load(self, equipment: Iterable[tuple[str, float | None, datetime]]) -> None:
+        """Begin with what was known before: path, signal, and when that state had begun."""
+        for path, signal, changed_at in equipment:
+            down = signal is not None and signal >= 1
+            state = EquipmentState.DOWN if down else EquipmentState.UNKNOWN
+            self._equipment[path] = _Equipment(changed_at=changed_at, state=state)
+            if down:
+                self._down[path] = None
 
     def on_state_changed(self, event: Envelope[StateChanged], now: datetime) -> Observation | None:
         """Take a new state; None for one that is older than what is known."""
@@ -70,7 +70,7 @@ class PlantSignals:
             self._down.pop(path, None)
         if len(self._equipment) > EQUIPMENT_MAX:
             self._equipment.popitem(last=False)
-        return _observation(path, state, now)
+        return replace(_observation(path, state, now), event_at=event.time)
 
     def on_unit_produced(self, event: Envelope[UnitProduced]) -> None:
         """Count good, scrap and rework; an event that comes twice counts once."""

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from lineshaft_common.settings import DatabaseSettings
-from pydantic import Field
+from pydantic import AliasChoices, Field
+
+NAME = "monitor"
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class MonitorSettings(DatabaseSettings):
@@ -18,3 +22,15 @@ class MonitorSettings(DatabaseSettings):
     """Cardinality guard: further series of a metric are refused, counted and alerted on."""
     disk_path: Path = Path("/")
     """The file system whose space is watched."""
+    traces_url: Annotated[
+        str | None, Field(validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT"))
+    ] = None
+    """Where spans of every service are sent to; by default the monitor itself."""
+
+    @property
+    def keeps_own_spans(self) -> bool:
+        """Whether the spans of this process end here anyway, and need no way over HTTP."""
+        if not self.traces_url:
+            return True
+        url = urlsplit(self.traces_url)
+        return url.port == self.http_port and url.hostname in {*LOOPBACK, NAME, self.http_host}

@@ -100,7 +100,8 @@ class Watch:
         taken = await asyncio.gather(*(self._collect(c, now) for c in self._collectors))
         observations = [observation for source in taken for observation in source]
         self._recorder.take(OWN, now, self._own_samples())
-        observations += self._recorder.observations(OWN)
+        # Who is up is observed every second, by `check`.
+        observations += [o for o in self._recorder.observations(OWN) if o.name != UP]
         self._intake.give_back([o for o in observations if self._keeper.wants(o.name)])
         if self._database.works:
             await self._housekeeping.save()
@@ -163,6 +164,7 @@ class Watch:
     async def _forget(self, process: Process, now: datetime) -> None:
         labels = {"service": process.service, "instance": process.instance}
         self._recorder.forget(process.source)
+        self._intake.forget(labels)
         await self._keeper.forget(labels, f"{process.source} has left or was replaced", now)
 
     async def _flush(self, _: datetime) -> None:

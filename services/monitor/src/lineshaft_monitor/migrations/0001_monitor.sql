@@ -70,7 +70,8 @@ END
 $$;
 
 -- Alerts. `evaluations` is what a rule remembers about labels: how long a threshold has been
--- exceeded, so that a restart in the middle of `for_seconds` loses nothing.
+-- exceeded, so that a restart in the middle of `for_seconds` loses nothing, and of which event
+-- the value was, so that an event delivered again after a crash is known as an old one.
 CREATE TABLE alerts (
     id uuid PRIMARY KEY,
     tenant text NOT NULL,
@@ -108,7 +109,8 @@ CREATE TABLE evaluations (
     level text,
     held_seconds jsonb NOT NULL,
     cleared_seconds float8,
-    value float8
+    value float8,
+    event_at timestamptz
 );
 
 -- Processes that have reported, so that one that died while the monitor was away is missed.

@@ -32,7 +32,8 @@ class AlertTables:
         )
         memories = await self._pool.fetch(
             """
-            SELECT fingerprint, rule, labels, level, held_seconds, cleared_seconds, value
+            SELECT fingerprint, rule, labels, level, held_seconds, cleared_seconds, value,
+                   event_at
             FROM evaluations
             """
         )
@@ -93,7 +94,7 @@ class AlertTables:
 
     @staticmethod
     async def _save_memories(connection: Connection, commit: Commit) -> None:
-        idle = [f for f, memory in commit.memories.items() if memory.evaluation.is_idle]
+        idle = [f for f, memory in commit.memories.items() if memory.is_idle]
         if idle:
             await connection.execute(
                 "DELETE FROM evaluations WHERE fingerprint = ANY($1::text[])", idle
@@ -107,19 +108,21 @@ class AlertTables:
                 json.dumps(dict(memory.evaluation.held_seconds)),
                 memory.evaluation.cleared_seconds,
                 memory.value,
+                memory.event_at,
             )
             for fingerprint, memory in commit.memories.items()
-            if not memory.evaluation.is_idle
+            if not memory.is_idle
         ]
         if rows:
             await connection.executemany(
                 """
                 INSERT INTO evaluations (fingerprint, rule, labels, level, held_seconds,
-                                         cleared_seconds, value)
-                VALUES ($1, $2, $3, $4, $5, $6, $7)
+                                         cleared_seconds, value, event_at)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
                 ON CONFLICT (fingerprint) DO UPDATE
                 SET level = excluded.level, held_seconds = excluded.held_seconds,
-                    cleared_seconds = excluded.cleared_seconds, value = excluded.value
+                    cleared_seconds = excluded.cleared_seconds, value = excluded.value,
+                    event_at = excluded.event_at
                 """,
                 rows,
             )
@@ -207,6 +210,7 @@ def _memory(row: Any) -> Memory:
         rule=row["rule"],
         labels=json.loads(row["labels"]),
         value=row["value"],
+        event_at=row["event_at"],
         evaluation=Evaluation(
             level=None if row["level"] is None else AlertLevel(row["level"]),
             held_seconds={AlertLevel(level): seconds for level, seconds in held.items()},
