@@ -111,6 +111,9 @@ class OutboxRelay:
             sent = list[int]()
             for row, error in zip(rows, outcomes, strict=True):
                 RELAYED.labels("confirmed" if error is None else type(error).__name__).inc()
+                if isinstance(error, UnroutableError):
+                    # Nobody will ever take it from here: it must not hold up the others.
+                    log.error("outbox_unroutable", type=row["type"], error=str(error)[:300])
                 if error is None or isinstance(error, UnroutableError):
                     sent.append(row["id"])
                     continue
