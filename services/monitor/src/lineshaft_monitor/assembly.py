@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+from lineshaft_common.health import Health
 from lineshaft_common.messaging import Answer, Bus, answers
 from lineshaft_contracts.alerts import GetAlert, ListAlerts
 from lineshaft_contracts.edges import GetAssetMetrics, GetCdnStatus
@@ -24,6 +24,7 @@ from lineshaft_monitor.edge_book import EdgeBook
 from lineshaft_monitor.edge_overview import EdgeOverview
 from lineshaft_monitor.intake import Intake
 from lineshaft_monitor.overview import Overview
+from lineshaft_monitor.own_spans import OwnSpans
 from lineshaft_monitor.plant_signals import EQUIPMENT_DOWN, PlantSignals
 from lineshaft_monitor.presence import Presence, Process
 from lineshaft_monitor.recorder import Recorder, SampleStore
@@ -146,109 +147,133 @@ class Upkeep:
         await self._store.alerts.trim(days=ALERT_RETENTION_DAYS)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Monitor:
-    """What the outside is connected to."""
+    """Every part of the monitor, and what the outside is connected to."""
 
-    intake: Intake
-    spans: SpanBuffer
-    watch: Watch
-    answers: tuple[Answer, ...]
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        settings: MonitorSettings,
+        announce: Callable[[], None],
+        now: datetime,
+    ) -> None:
+        interval = settings.metrics_interval_seconds
+        self._store = store
+        self._bus = bus
+        self._settings = settings
+        self._latest, self._plant, self._edges = Latest(), PlantSignals(), EdgeBook()
+        self._dictionary = SeriesDictionary(per_metric_max=settings.series_per_metric_max)
+        self._presence = Presence(started_at=now)
+        self._keeper = AlertKeeper(
+            store.alerts,
+            rules.load(settings.rules_file),
+            gap_max_seconds=GAP_INTERVALS * interval,
+            announce=announce,
+        )
+        self._recorder = Recorder(store.samples, self._dictionary, self._latest)
+        self.spans = SpanBuffer(store.spans)
+        self.upkeep = Upkeep(
+            store,
+            settings,
+            presence=self._presence,
+            recorder=self._recorder,
+            dictionary=self._dictionary,
+            spans=self.spans,
+        )
+        self._broker = Component("rabbitmq", bus.check, now)
+        self._database = Component("postgres", store.database.check, now)
+        self.intake = Intake(
+            presence=self._presence,
+            edges=self._edges,
+            recorder=self._recorder,
+            latest=self._latest,
+            keeper=self._keeper,
+            plant=self._plant,
+        )
+        self.health = Health({"broker": bus.check, "database": store.database.check})
+
+    async def load(self, now: datetime) -> None:
+        """Begin with what was known before."""
+        await self.upkeep.tidy()
+        self._dictionary.load(await self._store.samples.dictionary())
+        self._presence.load(await self._store.processes.load())
+        await self._keeper.start(now)
+        self._plant.load(
+            (memory.labels["equipment"], memory.value, memory.event_at)
+            for memory in self._keeper.remembered(EQUIPMENT_DOWN)
+            if memory.event_at is not None
+        )
+
+    def watch(self) -> Watch:
+        """Make the rhythm."""
+        machine = Machine(self._settings.disk_path)
+        return Watch(
+            collectors=(machine, Broker(self._bus), self._store.database),
+            broker=self._broker,
+            database=self._database,
+            presence=self._presence,
+            plant=self._plant,
+            intake=self.intake,
+            keeper=self._keeper,
+            recorder=self._recorder,
+            dictionary=self._dictionary,
+            housekeeping=self.upkeep,
+            interval_seconds=self._settings.metrics_interval_seconds,
+        )
+
+    def answers(self) -> tuple[Answer, ...]:
+        """Pair every question with who answers it."""
+        regions = EdgeOverview(self._presence, self._edges)
+        overview = Overview(
+            presence=self._presence,
+            broker=self._broker,
+            database=self._database,
+            latest=self._latest,
+            keeper=self._keeper,
+            plant=self._plant,
+            edges=regions,
+        )
+        archive = Archive(
+            metrics=self._store.samples,
+            alerts=self._store.alerts,
+            traces=self._store.spans,
+            keeper=self._keeper,
+            spans=self.spans,
+        )
+        return (
+            answers(GetHealth, overview.get_health),
+            answers(GetMonitoring, overview.get_monitoring),
+            answers(ListMetrics, archive.list_metrics),
+            answers(QueryMetrics, archive.query_metrics),
+            answers(ListAlerts, archive.list_alerts),
+            answers(GetAlert, archive.get_alert),
+            answers(GetTrace, archive.get_trace),
+            answers(GetCdnStatus, regions.get_cdn_status),
+            answers(GetAssetMetrics, regions.get_asset_metrics),
+        )
 
 
 @asynccontextmanager
 async def assemble(
-    store: Store, bus: Bus, settings: MonitorSettings, *, announce: Callable[[], None]
+    store: Store,
+    bus: Bus,
+    settings: MonitorSettings,
+    *,
+    announce: Callable[[], None],
+    own: OwnSpans | None,
 ) -> AsyncGenerator[Monitor]:
     """Load what is remembered and watch inside the block.
 
-    `announce` is called when events wait in the outbox.
+    `announce` is called when events wait in the outbox; `own` is where this process's spans come
+    from, when they do not leave it.
     """
     now = datetime.now(UTC)
-    interval = settings.metrics_interval_seconds
-    latest, plant, edges = Latest(), PlantSignals(), EdgeBook()
-    dictionary = SeriesDictionary(per_metric_max=settings.series_per_metric_max)
-    presence = Presence(started_at=now)
-    keeper = AlertKeeper(
-        store.alerts,
-        rules.load(settings.rules_file),
-        gap_max_seconds=GAP_INTERVALS * interval,
-        announce=announce,
-    )
-    recorder, spans = Recorder(store.samples, dictionary, latest), SpanBuffer(store.spans)
-    upkeep = Upkeep(
-        store,
-        settings,
-        presence=presence,
-        recorder=recorder,
-        dictionary=dictionary,
-        spans=spans,
-    )
-    broker = Component("rabbitmq", bus.check, now)
-    database = Component("postgres", store.database.check, now)
-    await upkeep.tidy()
-    dictionary.load(await store.samples.dictionary())
-    presence.load(await store.processes.load())
-    await keeper.start(now)
-    plant.load(
-        (memory.labels["equipment"], memory.value, memory.event_at)
-        for memory in keeper.remembered(EQUIPMENT_DOWN)
-        if memory.event_at is not None
-    )
-    intake = Intake(
-        presence=presence,
-        edges=edges,
-        recorder=recorder,
-        latest=latest,
-        keeper=keeper,
-        plant=plant,
-    )
-    watch = Watch(
-        collectors=(Machine(settings.disk_path), Broker(bus), store.database),
-        broker=broker,
-        database=database,
-        presence=presence,
-        plant=plant,
-        intake=intake,
-        keeper=keeper,
-        recorder=recorder,
-        dictionary=dictionary,
-        housekeeping=upkeep,
-        interval_seconds=interval,
-    )
-    regions = EdgeOverview(presence, edges)
-    overview = Overview(
-        presence=presence,
-        broker=broker,
-        database=database,
-        latest=latest,
-        keeper=keeper,
-        plant=plant,
-        edges=regions,
-    )
-    archive = Archive(
-        metrics=store.samples,
-        alerts=store.alerts,
-        traces=store.spans,
-        keeper=keeper,
-        spans=spans,
-    )
-    async with watch.run():
-        yield Monitor(
-            intake=intake,
-            spans=spans,
-            watch=watch,
-            answers=(
-                answers(GetHealth, overview.get_health),
-                answers(GetMonitoring, overview.get_monitoring),
-                answers(ListMetrics, archive.list_metrics),
-                answers(QueryMetrics, archive.query_metrics),
-                answers(ListAlerts, archive.list_alerts),
-                answers(GetAlert, archive.get_alert),
-                answers(GetTrace, archive.get_trace),
-                answers(GetCdnStatus, regions.get_cdn_status),
-                answers(GetAssetMetrics, regions.get_asset_metrics),
-            ),
-        )
-    await upkeep.flush()
-    await upkeep.save()
+    monitor = Monitor(store, bus, settings, announce, now)
+    await monitor.load(now)
+    if own is not None:
+        own.connect(monitor.spans)
+    async with monitor.watch().run():
+        yield monitor
+    await monitor.upkeep.flush()
+    await monitor.upkeep.save()

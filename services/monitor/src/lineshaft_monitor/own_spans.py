@@ -7,6 +7,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from lineshaft_monitor.settings import MonitorSettings
 from lineshaft_monitor.spans import SpanBuffer, decode
 
 
@@ -16,6 +17,11 @@ class OwnSpans(SpanExporter):
     def __init__(self) -> None:
         self._buffer: SpanBuffer | None = None
         self._loop = asyncio.get_running_loop()
+
+    @classmethod
+    def wanted(cls, settings: MonitorSettings) -> "OwnSpans | None":
+        """Make one, unless spans are sent elsewhere."""
+        return cls() if settings.keeps_own_spans else None
 
     def connect(self, buffer: SpanBuffer) -> None:
         """Say where spans go."""
