@@ -72,14 +72,14 @@ def _count(name: str, title: str, numerals: Numerals) -> TableColumn:
 
 def _production(numerals: Numerals) -> Sequence[TableColumn]:
     return (
-        TableColumn(name="order_id", title="Order", share=2, write=_text),
+        TableColumn(name="order_id", title="Order", share=2.9, write=_text),
         TableColumn(name="product", title="Product", share=2.4, write=_text),
-        TableColumn(name="line", title="Line", share=1.4, write=_text),
+        TableColumn(name="line", title="Line", share=1.2, write=_text),
         _count("good", "Good", numerals),
         _count("scrap", "Scrap", numerals),
         _count("rework", "Rework", numerals),
-        TableColumn(name="started_at", title="Started", share=2.2, write=numerals.moment),
-        TableColumn(name="finished_at", title="Finished", share=2.2, write=numerals.moment),
+        TableColumn(name="started_at", title="Started", share=2.3, write=numerals.moment),
+        TableColumn(name="finished_at", title="Finished", share=2.3, write=numerals.moment),
     )
 
 
