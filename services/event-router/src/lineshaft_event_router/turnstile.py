@@ -17,8 +17,8 @@ class Turnstile:
     While all lanes have work, each gets its quantum's share of the events: critical 8 of 15, low
     1 of 15. A lane's next batch is asked for only after its turn has ended, so that the queue of
     waiting lanes alone does not show who has work: whoever had the turn before counts as well.
-    A lane waits for the turn inside and then for one turn of each other lane, however long their
-    backlogs are.
+    A batch waits for at most one turn of each other lane, the one inside counted, however long
+    their backlogs are.
     """
 
     def __init__(
