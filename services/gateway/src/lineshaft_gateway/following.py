@@ -22,6 +22,8 @@ QUEUE_FRAMES_MAX = 2000
 QUEUE_BYTES_MAX = 2 * 1024 * 1024
 RING_STEP = 500
 CHUNK_BYTES = 32 * 1024
+GATHER_SECONDS = 0.02
+"""Least time between two writes to one client: under load several events share a write."""
 REPLAY_SECONDS_MAX = 600.0
 AHEAD_MAX = 1000
 """How far another gateway process may be ahead of this one."""
@@ -81,6 +83,7 @@ class Follower:
         self._arrived = asyncio.Event()
         self._overflowed = False
         self._ended = False
+        self._spoke = 0.0
 
     def offer(self, frame: Frame) -> bool:
         """See `live.Listener.offer`."""
@@ -143,6 +146,11 @@ class Follower:
                     await self._arrived.wait()
             except TimeoutError:
                 return HEARTBEAT
+        loop = asyncio.get_running_loop()
+        early = self._spoke + GATHER_SECONDS - loop.time()
+        if early > 0:
+            await asyncio.sleep(early)
+        self._spoke = loop.time()
         self._arrived.clear()
         frames = list(self._queue)
         self._queue.clear()

@@ -133,7 +133,7 @@ def _one_key(in_body: str | None, in_header: str | None) -> str | None:
     if not 1 <= len(key) <= 255 or not key.isprintable():
         message = "must be 1 to 255 printable characters"
         raise ProblemError(
-            refused((FieldProblem(pointer="Idempotency-Key", code="invalid", message=message),))
+            refused((FieldProblem(pointer="/idempotency_key", code="invalid", message=message),))
         )
     if in_body is not None and in_body != key:
         message = "differs from the header field Idempotency-Key"
