@@ -27,6 +27,7 @@ MODULES = (
     "production",
     "quality",
     "resource",
+    "routing",
     "telemetry",
 )
 
