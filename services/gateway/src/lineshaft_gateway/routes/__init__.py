@@ -46,23 +46,11 @@ def create_app(
     keyring = Keyring(keys)
     pages = PageRoutes(version("lineshaft-gateway"))
     catalogue = Catalogue(bus)
-    streams = StreamLimits(
-        total_max=settings.streams_max, per_tenant_max=settings.streams_per_tenant_max
-    )
     operations = (
         *JobRoutes(bus, catalogue, JobDesk(bus, catalogue)).operations(),
         *ArtifactRoutes(bus, Objects(settings.object_store_url)).operations(),
         *EventRoutes(EventDesk(bus), body_bytes_max=settings.body_bytes_max).operations(),
-        *StreamRoutes(
-            live,
-            bus,
-            keyring,
-            streams=streams,
-            replays=StreamLimits(
-                total_max=settings.replays_max, per_tenant_max=settings.replays_max
-            ),
-            heartbeat_seconds=settings.heartbeat_seconds,
-        ).operations(),
+        *_streams(settings, live, bus, keyring).operations(),
         *SystemRoutes(SystemDesk(bus, health), Purger(bus, settings.cdn_regions)).operations(),
         *KeyRoutes(keys, keyring).operations(),
         *pages.operations(),
@@ -85,6 +73,19 @@ def create_app(
 
     app.on_shutdown.append(end_streams)
     return app
+
+
+def _streams(settings: GatewaySettings, live: LiveLog, bus: Bus, keyring: Keyring) -> StreamRoutes:
+    return StreamRoutes(
+        live,
+        bus,
+        keyring,
+        streams=StreamLimits(
+            total_max=settings.streams_max, per_tenant_max=settings.streams_per_tenant_max
+        ),
+        replays=StreamLimits(total_max=settings.replays_max, per_tenant_max=settings.replays_max),
+        heartbeat_seconds=settings.heartbeat_seconds,
+    )
 
 
 def _add(app: web.Application, guard: Guard, operations: Sequence[Operation]) -> None:
