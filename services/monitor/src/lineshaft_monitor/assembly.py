@@ -11,6 +11,7 @@ from lineshaft_contracts.alerts import GetAlert, ListAlerts
 from lineshaft_contracts.edges import GetAssetMetrics, GetCdnStatus
 from lineshaft_contracts.monitoring import GetHealth, GetMonitoring, ListMetrics, QueryMetrics
 from lineshaft_contracts.telemetry import GetTrace
+from lineshaft_contracts.topology import MONITOR_ASKED
 
 from lineshaft_monitor import rules
 from lineshaft_monitor.alert import AlertStore
@@ -181,7 +182,7 @@ class Monitor:
             dictionary=self._dictionary,
             spans=self.spans,
         )
-        self._broker = Component("rabbitmq", bus.check, now)
+        self._broker = Component("rabbitmq", lambda: bus.depth(MONITOR_ASKED), now)
         self._database = Component("postgres", store.database.check, now)
         self.intake = Intake(
             presence=self._presence,
