@@ -8,6 +8,7 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -243,7 +244,8 @@ class MemoryBus:
         source: str,
         priority: Priority = Priority.NORMAL,
     ) -> list[Message]:
-        message = traced(envelop(question, source=source, tenant=tenant, priority=priority))
+        envelope = envelop(question, source=source, tenant=tenant, priority=priority)
+        message = replace(traced(envelope), reply_to="memory")
         replies = self._replies[message.message_id] = []
         try:
             (error,) = await self.publish_many([message])

@@ -35,9 +35,8 @@ _TRACEPARENT = re.compile(r"^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-
 EMPTY = Context()
 
 
-def tracer() -> trace.Tracer:
-    """Return the tracer of this process; it records nothing until `start` was called."""
-    return trace.get_tracer("lineshaft")
+TRACER = trace.get_tracer("lineshaft")
+"""The tracer of this process; it records nothing until `start` was called."""
 
 
 @asynccontextmanager
@@ -144,7 +143,7 @@ def span(
     attributes: dict[str, Any] | None = None,
 ) -> Generator[Span]:
     """Run a block as a span; an error or a cancellation in it marks the span as failed."""
-    started = tracer().start_span(
+    started = TRACER.start_span(
         name, context=parent, kind=kind, links=links, attributes=attributes
     )
     token = otel_context.attach(trace.set_span_in_context(started, parent))
@@ -171,7 +170,7 @@ def publish(envelope: Envelope[Any], exchange: str, routing_key: str) -> Envelop
     )
     if not trace.get_current_span(parent).get_span_context().is_valid:
         return envelope
-    producer = tracer().start_span(
+    producer = TRACER.start_span(
         f"send {exchange}",
         context=parent,
         kind=SpanKind.PRODUCER,

@@ -83,14 +83,20 @@ class Intake:
             return
         accepted = await self._store.accept([job for _, job in valid])
         self._on_accepted()
-        views = await self._reads.views([a[0] for a in accepted if a], tenant=None)
+        answerable = [
+            outcome[0]
+            for (delivery, _), outcome in zip(valid, accepted, strict=True)
+            if outcome is not None and delivery.is_answerable
+        ]
+        views = await self._reads.views(answerable, tenant=None) if answerable else {}
         for (delivery, job), outcome in zip(valid, accepted, strict=True):
-            if outcome is None or outcome[0] not in views:
+            if outcome is None:
                 await self._refuse(delivery, TAKEN)
                 continue
             job_id, created = outcome
             SUBMITTED.labels(job.type, "created" if created else "repeated").inc()
-            await delivery.reply(JobAccepted(job=views[job_id], created=created))
+            if job_id in views:
+                await delivery.reply(JobAccepted(job=views[job_id], created=created))
 
     async def on_cancel(self, delivery: Delivery[CancelJob]) -> None:
         """Cancel a job; a running one ends as soon as its worker has seen it."""

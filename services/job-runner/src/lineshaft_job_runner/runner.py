@@ -138,8 +138,8 @@ class Runner:
             for running in self._running.values():
                 running.stop(Verdict.RELEASED)
             _, slow = await asyncio.wait(tasks, timeout=self._stop_grace_seconds + 1)
-            for task in slow:
-                task.cancel()
+            for unfinished in slow:
+                unfinished.cancel()
             if slow:
                 await asyncio.wait(slow, timeout=5)
         with contextlib.suppress(TimeoutError):

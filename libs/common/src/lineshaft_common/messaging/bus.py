@@ -137,6 +137,11 @@ class Delivery(Generic[D]):
         """The message inside the envelope."""
         return self.envelope.data
 
+    @property
+    def is_answerable(self) -> bool:
+        """Whether somebody waits for a reply."""
+        return self._reply is not None
+
     def park(self, code: str, detail: str) -> None:
         """Put the message aside with a reason, for a person to look at; it is not retried."""
         self.parked = (code, detail)

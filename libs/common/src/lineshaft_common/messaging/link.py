@@ -131,6 +131,7 @@ class Link:
 
     async def _disconnect(self) -> None:
         self._up.clear()
+        self._broken.set()  # What follows is no reason to restart.
         CONNECTED.labels(self.name).set(0)
         for user in list(self._users):
             user.lost()

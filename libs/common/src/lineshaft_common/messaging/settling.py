@@ -146,7 +146,7 @@ class Settler:
             routing_key=received.routing_key,
             redelivered=received.redelivered,
             context=tracing.extract(headers.get("traceparent"), headers.get("tracestate")),
-            reply=partial(self._reply, received),
+            reply=partial(self._reply, received) if properties.reply_to else None,
         )
 
     async def _dead_letter(self, received: Received, code: str, detail: str) -> None:
