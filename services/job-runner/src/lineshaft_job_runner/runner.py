@@ -137,7 +137,7 @@ class Runner:
             await asyncio.wait(tasks, timeout=self._stop_grace_seconds)
             for running in self._running.values():
                 running.stop(Verdict.RELEASED)
-            _, slow = await asyncio.wait(tasks, timeout=self._stop_grace_seconds + 1)
+            _done, slow = await asyncio.wait(tasks, timeout=self._stop_grace_seconds + 1)
             for unfinished in slow:
                 unfinished.cancel()
             if slow:
