@@ -1,5 +1,6 @@
 """The API reference as one HTML page, written from the OpenAPI document; it needs no script."""
 
+import re
 from collections.abc import Iterator
 from html import escape
 from typing import Any
@@ -23,14 +24,14 @@ def _page(document: dict[str, Any]) -> Iterator[str]:
     info = document["info"]
     yield HEAD
     yield f"<header><h1>{escape(info['title'])} API {escape(info['version'])}</h1>"
-    yield f"<p>{escape(info['description'])}</p>"
+    yield f"<p>{_prose(info['description'])}</p>"
     yield '<p><a href="/">Start</a> · <a href="/api/openapi.json">OpenAPI document</a></p><nav>'
     for tag in document["tags"]:
         yield f'<a href="#{escape(tag["name"])}">{escape(tag["name"])}</a>'
     yield '<a href="#models">Models</a></nav></header><main>'
     for tag in document["tags"]:
         yield f'<h2 id="{escape(tag["name"])}">{escape(tag["name"])}</h2>'
-        yield f"<p>{escape(tag['description'])}</p>"
+        yield f"<p>{_prose(tag['description'])}</p>"
         for path, operations in document["paths"].items():
             for method, operation in operations.items():
                 if tag["name"] in operation["tags"]:
@@ -38,7 +39,7 @@ def _page(document: dict[str, Any]) -> Iterator[str]:
     yield '<h2 id="models">Models</h2>'
     for name, schema in document["components"]["schemas"].items():
         yield f'<article id="{escape(name)}"><h3><code>{escape(name)}</code></h3>'
-        yield f"<p>{escape(schema.get('description', ''))}</p>"
+        yield f"<p>{_prose(schema.get('description', ''))}</p>"
         yield from _fields(schema)
         yield "</article>"
     yield FOOT
@@ -50,13 +51,13 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> Iterator[st
     yield f"<code>{escape(path)}</code> {escape(operation['summary'])}</h3>"
     scope = operation.get("x-scope")
     yield f'<p class="quiet">{f"Scope <code>{escape(scope)}</code>" if scope else "No key"}</p>'
-    yield f"<p>{escape(operation.get('description', ''))}</p>"
+    yield f"<p>{_prose(operation.get('description', ''))}</p>"
     if "parameters" in operation:
         yield "<h4>Parameters</h4><table>"
         for one in operation["parameters"]:
             yield f"<tr><td><code>{escape(one['name'])}</code></td><td>{one['in']}</td>"
             yield f"<td>{_type(one['schema'])}</td>"
-            yield f"<td>{escape(one.get('description', ''))}</td></tr>"
+            yield f"<td>{_prose(one.get('description', ''))}</td></tr>"
         yield "</table>"
     for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
         yield f"<h4>Body: <code>{escape(media_type)}</code></h4><p>{_type(content['schema'])}</p>"
@@ -79,7 +80,7 @@ def _fields(schema: dict[str, Any]) -> Iterator[str]:
     for name, field in properties.items():
         mark = "" if name in schema.get("required", ()) else ' <span class="quiet">optional</span>'
         yield f"<tr><td><code>{escape(name)}</code>{mark}</td><td>{_type(field)}</td>"
-        yield f"<td>{escape(field.get('description', ''))}</td></tr>"
+        yield f"<td>{_prose(field.get('description', ''))}</td></tr>"
     yield "</table>"
 
 
@@ -90,7 +91,7 @@ def _type(schema: dict[str, Any]) -> str:
         return f'<a href="#{name}">{name}</a>'
     for word in ("anyOf", "oneOf", "allOf"):
         if word in schema and "properties" not in schema:
-            parts = [_type(one.get("then", one)) for one in schema[word]]
+            parts = [_conditional(one) if "then" in one else _type(one) for one in schema[word]]
             return (" or " if word != "allOf" else " with ").join(dict.fromkeys(parts))
     if "const" in schema:
         return f"<code>{escape(str(schema['const']))}</code>"
@@ -101,3 +102,14 @@ def _type(schema: dict[str, Any]) -> str:
         return f"array of {_type(schema.get('items', {}))}"
     form = schema.get("format") or schema.get("pattern")
     return f"{escape(str(kind))}{f' <code>{escape(form)}</code>' if form else ''}"
+
+
+def _conditional(schema: dict[str, Any]) -> str:
+    """Name what a field must be under a condition, such as the parameters of a job type."""
+    (name, field), *_ = schema["then"]["properties"].items()
+    return f"{escape(name)} {_type(field)}"
+
+
+def _prose(text: str) -> str:
+    """Write prose whose `words in backticks` are code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
