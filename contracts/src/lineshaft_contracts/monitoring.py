@@ -90,13 +90,8 @@ class _MonitorQuery:
 
 
 def _query(name: str) -> Any:
-    return message(
-        f"lineshaft.monitoring.{name}.v1",
-        kind=Kind.QUERY,
-        owner="monitor",
-        exchange=MONITOR_QUERIES,
-        durable=False,
-    )
+    type_, exchange = f"lineshaft.monitoring.{name}.v1", MONITOR_QUERIES
+    return message(type_, kind=Kind.QUERY, owner="monitor", exchange=exchange, durable=False)
 
 
 def _reply(name: str) -> Any:
@@ -162,9 +157,9 @@ class JobLoad(Value):
     """Jobs of all tenants."""
 
     active: dict[str, float] = Field(default_factory=dict)
-    """Jobs now, by state; empty when the job-runner does not say."""
+    """Jobs now, by state: `running`; empty when the job-runner does not say."""
     ended_per_minute: dict[str, float] = Field(default_factory=dict)
-    """Over the last interval, by final state."""
+    """Attempts that ended in the last interval, by the job's state after them."""
     failure_ratio: float | None = None
     """failed + quarantined among those that ended; None when none ended."""
 
