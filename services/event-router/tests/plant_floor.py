@@ -1,4 +1,4 @@
-"""Events as a plant sends them, and an inbox in memory."""
+"""Events as a plant sends them, and an inbox and a quarantine in memory."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -6,6 +6,7 @@ from typing import Any
 
 from lineshaft_common.messaging import Outgoing
 from lineshaft_contracts.envelope import Envelope, uuid7
+from lineshaft_event_router.refusal import Refusal
 from pydantic_core import to_json
 
 SOURCE = "/acme/north/stamping/line-1/press-1"
@@ -68,3 +69,13 @@ class MemoryInbox:
                 fresh.append(envelope)
         self.accepted += fresh
         return fresh
+
+
+class MemoryQuarantine:
+    """Keeps every refusal."""
+
+    def __init__(self) -> None:
+        self.refusals: list[Refusal] = []
+
+    async def record(self, refusals: Sequence[Refusal]) -> None:
+        self.refusals += refusals

@@ -16,7 +16,7 @@ from lineshaft_event_router.turnstile import QUANTA, Turnstile
 from opentelemetry import trace
 from prometheus_client import REGISTRY
 
-from .plant_floor import SOURCE, MemoryInbox, event, sent
+from .plant_floor import SOURCE, MemoryInbox, MemoryQuarantine, event, sent
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 OTHER_TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -28,6 +28,7 @@ class Door:
     def __init__(self) -> None:
         self.bus = MemoryBus()
         self.inbox = MemoryInbox()
+        self.quarantine = MemoryQuarantine()
         self.turnstile = Turnstile()
 
     @property
@@ -43,7 +44,7 @@ class Door:
 @pytest.fixture
 async def door() -> AsyncGenerator[Door]:
     made = Door()
-    ingress = Ingress(made.inbox, made.turnstile)
+    ingress = Ingress(made.inbox, made.quarantine, made.turnstile)
     async with AsyncExitStack() as stack:
         for lane, queue in INGRESS.items():
             take = partial(ingress.take, lane)
@@ -125,6 +126,7 @@ async def test_a_bad_event_goes_to_quarantine_with_code_and_pointer(door: Door, 
     assert detail in found
     assert door.quarantined[0].body == message.body
     assert counted("refused", code=code) == before + 1
+    assert [refusal.problem.code for refusal in door.quarantine.refusals] == [code]
     assert not door.inbox.accepted
 
 
@@ -155,7 +157,7 @@ async def test_a_message_in_quarantine_says_where_it_came_from(door: Door) -> No
 
 async def test_the_good_ones_of_a_batch_go_on_in_their_order() -> None:
     door = Door()
-    ingress = Ingress(door.inbox, door.turnstile)
+    ingress = Ingress(door.inbox, door.quarantine, door.turnstile)
     good = [event(id=str(number)) for number in range(20)]
     mixed = [body for one in good for body in (one, b"no event")]
     await door.bus.publish_many([sent(body) for body in mixed])
@@ -268,7 +270,7 @@ async def test_a_store_that_is_away_for_a_moment_loses_nothing(door: Door) -> No
 
 async def test_an_event_that_the_store_cannot_take_is_set_aside_alone() -> None:
     door = Door()
-    ingress = Ingress(door.inbox, door.turnstile)
+    ingress = Ingress(door.inbox, door.quarantine, door.turnstile)
     door.inbox.poisonous.add("2")
     await door.bus.publish_many([sent(event(id=id_)) for id_ in ("1", "2", "3")])
     async with door.bus.subscribe_batch(
@@ -281,7 +283,7 @@ async def test_an_event_that_the_store_cannot_take_is_set_aside_alone() -> None:
 
 async def test_a_large_batch_is_taken_in_turns_while_others_have_work() -> None:
     door = Door()
-    ingress = Ingress(door.inbox, door.turnstile)
+    ingress = Ingress(door.inbox, door.quarantine, door.turnstile)
     await door.bus.publish_many([sent(event(), lane="critical"), sent(event(), lane="critical")])
     await door.bus.publish_many([sent(event(), lane="low") for _ in range(150)])
     for lane in ("critical", "low"):

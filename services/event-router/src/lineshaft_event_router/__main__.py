@@ -6,18 +6,20 @@ from functools import partial
 
 from lineshaft_common import http, lifecycle, logs, messaging, postgres, tracing
 from lineshaft_common.health import Health
-from lineshaft_common.messaging import Bus
+from lineshaft_common.messaging import Bus, answers
 from lineshaft_common.outbox import OutboxRelay
 from lineshaft_common.postgres import Pool
 from lineshaft_common.reporting import report
-from lineshaft_contracts.topology import EVENT_ROUTER_PLATFORM, INGRESS
+from lineshaft_contracts.routing import GetEventStats, ListQuarantined
+from lineshaft_contracts.topology import EVENT_ROUTER_ASKED, EVENT_ROUTER_PLATFORM, INGRESS
 
+from lineshaft_event_router.answering import Answering
 from lineshaft_event_router.ingress import Ingress
 from lineshaft_event_router.platform import PlatformRelay
 from lineshaft_event_router.retention import forget_old
 from lineshaft_event_router.routes import create_app
 from lineshaft_event_router.settings import Settings
-from lineshaft_event_router.store import Inbox
+from lineshaft_event_router.store import EventBook, Inbox, Quarantine
 from lineshaft_event_router.turnstile import Turnstile
 
 NAME = "event-router"
@@ -58,8 +60,9 @@ async def main() -> None:
 async def route(settings: Settings, pool: Pool, bus: Bus) -> AsyncGenerator[None]:
     """Take and pass on events while the block is open."""
     async with OutboxRelay(pool, bus) as relay, AsyncExitStack() as stack:
-        inbox = Inbox(pool, on_accepted=relay.wake)
-        ingress = Ingress(inbox, Turnstile())
+        inbox, quarantine = Inbox(pool, on_accepted=relay.wake), Quarantine(pool)
+        ingress = Ingress(inbox, quarantine, Turnstile())
+        desk = Answering(EventBook(pool), quarantine)
         await stack.enter_async_context(forget_old(inbox, window=settings.inbox_window))
         for lane, queue in INGRESS.items():
             await stack.enter_async_context(
@@ -69,6 +72,13 @@ async def route(settings: Settings, pool: Pool, bus: Bus) -> AsyncGenerator[None
             )
         await stack.enter_async_context(
             bus.subscribe_batch(EVENT_ROUTER_PLATFORM, PlatformRelay(bus).relay)
+        )
+        await stack.enter_async_context(
+            bus.serve(
+                EVENT_ROUTER_ASKED,
+                answers(GetEventStats, desk.get_stats),
+                answers(ListQuarantined, desk.list_quarantined),
+            )
         )
         yield
 

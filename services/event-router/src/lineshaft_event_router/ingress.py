@@ -8,10 +8,11 @@ from lineshaft_common import tracing
 from lineshaft_common.messaging import Delivery
 from lineshaft_contracts.door import validate_plant_event
 from lineshaft_contracts.envelope import Envelope
-from lineshaft_contracts.problems import Problem, ProblemError
+from lineshaft_contracts.problems import ProblemError
 from opentelemetry import trace
 from prometheus_client import Counter
 
+from lineshaft_event_router.refusal import Refusal, refusal
 from lineshaft_event_router.turnstile import Turnstile
 
 ACCEPTED = Counter("lineshaft_events_accepted_total", "Plant events accepted", ["type", "lane"])
@@ -19,11 +20,19 @@ REPEATED = Counter("lineshaft_events_repeated_total", "Plant events that had bee
 REFUSED = Counter("lineshaft_events_refused_total", "Plant events put in quarantine", ["code"])
 
 
-class Store(Protocol):
+class Inbox(Protocol):
     """Where accepted events are recorded; see store.py."""
 
     async def accept(self, envelopes: Sequence[Envelope[Any]]) -> Sequence[Envelope[Any]]:
         """Record events and pass them on in order; those of them that were new."""
+        ...
+
+
+class Quarantine(Protocol):
+    """Where people look up what was refused; see store.py."""
+
+    async def record(self, refusals: Sequence[Refusal]) -> None:
+        """Keep them, and forget the oldest ones."""
         ...
 
 
@@ -35,8 +44,9 @@ class Ingress:
     loses nothing, and passes on no event under two ids.
     """
 
-    def __init__(self, store: Store, turnstile: Turnstile) -> None:
-        self._store = store
+    def __init__(self, inbox: Inbox, quarantine: Quarantine, turnstile: Turnstile) -> None:
+        self._inbox = inbox
+        self._quarantine = quarantine
         self._turnstile = turnstile
 
     async def take(self, lane: str, deliveries: Sequence[Delivery[Any]]) -> None:
@@ -46,30 +56,26 @@ class Ingress:
         batch comes again, and what was recorded of it by then is counted as repeated too.
         """
         envelopes = list[Envelope[Any]]()
-        refused = list[tuple[Delivery[Any], Problem]]()
+        refused = list[tuple[Delivery[Any], Refusal]]()
         for delivery in deliveries:
             try:
                 envelopes.append(_checked(delivery))
             except ProblemError as error:
-                refused.append((delivery, error.problem))
+                refused.append((delivery, refusal(lane, delivery, error.problem)))
         taken = 0
         while taken < len(envelopes):
             async with self._turnstile.turn(lane) as events_max:
                 part = envelopes[taken : taken + events_max]
-                accepted = await self._store.accept(part)
+                accepted = await self._inbox.accept(part)
             taken += len(part)
             REPEATED.inc(len(part) - len(accepted))
             for envelope in accepted:
                 ACCEPTED.labels(envelope.type, lane).inc()
-        for delivery, problem in refused:
-            refuse(delivery, problem)
-
-
-def refuse(delivery: Delivery[Any], problem: Problem) -> None:
-    """Put an event in quarantine, with what is wrong with which field."""
-    REFUSED.labels(problem.code).inc()
-    fields = "; ".join(f"{e.pointer}: {e.message}" for e in problem.errors[:10])
-    delivery.park(problem.code, f"{problem.title}. {problem.detail} {fields}".strip())
+        if refused:
+            await self._quarantine.record([why for _, why in refused])
+        for delivery, why in refused:
+            REFUSED.labels(why.problem.code).inc()
+            delivery.park(why.problem.code, why.reason)
 
 
 def _checked(delivery: Delivery[Any]) -> Envelope[Any]:
