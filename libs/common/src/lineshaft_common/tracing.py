@@ -35,8 +35,12 @@ _TRACEPARENT = re.compile(r"^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-
 EMPTY = Context()
 
 
-TRACER = trace.get_tracer("lineshaft")
-"""The tracer of this process; it records nothing until `start` was called."""
+_TRACER = trace.get_tracer("lineshaft")
+
+
+def tracer() -> trace.Tracer:
+    """Return the tracer of this process; it records nothing until `start` was called."""
+    return _TRACER
 
 
 @asynccontextmanager
@@ -143,7 +147,7 @@ def span(
     attributes: dict[str, Any] | None = None,
 ) -> Generator[Span]:
     """Run a block as a span; an error or a cancellation in it marks the span as failed."""
-    started = TRACER.start_span(
+    started = tracer().start_span(
         name, context=parent, kind=kind, links=links, attributes=attributes
     )
     token = otel_context.attach(trace.set_span_in_context(started, parent))
@@ -170,7 +174,7 @@ def publish(envelope: Envelope[Any], exchange: str, routing_key: str) -> Envelop
     )
     if not trace.get_current_span(parent).get_span_context().is_valid:
         return envelope
-    producer = TRACER.start_span(
+    producer = tracer().start_span(
         f"send {exchange}",
         context=parent,
         kind=SpanKind.PRODUCER,
