@@ -45,7 +45,7 @@ LOCATION = {"Location": "Where the job is read."}
 SUBMISSION_EXAMPLE = {
     "type": "report.generate",
     "parameters": {
-        "source": "plant",
+        "source": "mes",
         "shift_start": "2026-11-24T05:00:00Z",
         "shift_end": "2026-11-24T13:00:00Z",
     },
