@@ -73,4 +73,4 @@ async def purge(api: Api, edges: dict[str, str], origin: str) -> str:
                 await response.read()
             outcomes[was_hit(response.headers.get("Cache-Status", ""))] += 1
     expect("no region serves the purged picture from its cache", outcomes[True] == 0)
-    return ", ".join(f"{region} {ms:.0f} ms" for region, ms in acknowledged.items())
+    return ", ".join(f"{region} {ms:.1f} ms" for region, ms in acknowledged.items())

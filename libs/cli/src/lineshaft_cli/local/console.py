@@ -75,7 +75,7 @@ def summary(state: State, directory: Path) -> None:
     _console().print(_table(state, {}))
     gateway = state.processes.get("gateway")
     if gateway is not None:
-        say(f"dashboard and API: {gateway.url}")
+        say(f"the gateway: {gateway.url}")
     key = directory / "admin.key"
     if key.exists():
         say(f"admin key: {key}")
