@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from lineshaft_job_runner.job import TRANSITIONS
+from lineshaft_monitor import rules
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = (".ci", "contracts", "docs", "examples", "infra", "libs", "services", "tests")
 SERVICES = ("cdn-edge", "event-router", "gateway", "job-runner", "monitor")
@@ -304,6 +307,19 @@ def test_links_between_documents_lead_somewhere() -> None:
             elif anchor and file.suffix == ".md" and anchor not in anchors_of(text_of(file)):
                 dead.append(f"{name_of(path)}: {link}: no such heading")
     assert dead == []
+
+
+def test_the_diagram_of_job_states_is_the_table_of_transitions() -> None:
+    arrows = re.findall(r"^ +(\w+) --> (\w+)", text_of(ROOT / "docs" / "jobs.md"), re.MULTILINE)
+    table = {
+        (str(state), str(after)) for state, following in TRANSITIONS.items() for after in following
+    }
+    assert set(arrows) == table
+
+
+def test_every_packaged_alert_rule_is_explained() -> None:
+    page = text_of(ROOT / "docs" / "alerts.md")
+    assert [rule.name for rule in rules.load(None) if f"`{rule.name}`" not in page] == []
 
 
 def test_every_exception_names_something_that_is_there() -> None:
