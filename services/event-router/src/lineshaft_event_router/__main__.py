@@ -61,24 +61,27 @@ async def route(settings: Settings, pool: Pool, bus: Bus) -> AsyncGenerator[None
     """Take and pass on events while the block is open."""
     async with OutboxRelay(pool, bus) as relay, AsyncExitStack() as stack:
         inbox, quarantine = Inbox(pool, on_accepted=relay.wake), Quarantine(pool)
-        ingress = Ingress(inbox, quarantine, Turnstile())
-        desk = Answering(EventBook(pool), quarantine)
+        turnstile, desk = Turnstile(), Answering(EventBook(pool), quarantine)
+        ingress = Ingress(inbox, quarantine, turnstile)
         await stack.enter_async_context(forget_old(inbox, window=settings.inbox_window))
-        for lane, queue in INGRESS.items():
-            await stack.enter_async_context(
-                bus.subscribe_batch(
-                    queue, partial(ingress.take, lane), batch_max=settings.batch_max, raw=True
-                )
-            )
-        await stack.enter_async_context(
-            bus.subscribe_batch(EVENT_ROUTER_PLATFORM, PlatformRelay(bus).relay)
-        )
         await stack.enter_async_context(
             bus.serve(
                 EVENT_ROUTER_ASKED,
                 answers(GetEventStats, desk.get_stats),
                 answers(ListQuarantined, desk.list_quarantined),
             )
+        )
+        # Nobody passes until every lane is open: one lane's backlog would hold up the next one's
+        # opening on the connection that they share.
+        async with turnstile.turn("critical"):
+            for lane, queue in INGRESS.items():
+                await stack.enter_async_context(
+                    bus.subscribe_batch(
+                        queue, partial(ingress.take, lane), batch_max=settings.batch_max, raw=True
+                    )
+                )
+        await stack.enter_async_context(
+            bus.subscribe_batch(EVENT_ROUTER_PLATFORM, PlatformRelay(bus).relay)
         )
         yield
 
