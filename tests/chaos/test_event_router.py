@@ -179,14 +179,23 @@ async def settled(bus: RabbitBus, postgres_url: str) -> None:
         await connection.close()
 
 
+async def consuming(bus: RabbitBus) -> None:
+    """Wait until a router takes events."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while (await bus.depth(INGRESS["normal"]))[1] == 0:
+            await asyncio.sleep(0.05)
+
+
 async def test_a_router_that_is_killed_again_and_again_loses_no_event(
     fresh_amqp_url: str, postgres_url: str, tmp_path: Path
 ) -> None:
     async def kill(router: Router, chance: random.Random) -> None:
-        for _ in range(6):
-            await asyncio.sleep(chance.uniform(1, 4))  # The moment of the kill is the test.
-            await router.kill()
-            await router.start()
+        async with messaging.connect(fresh_amqp_url, name="watch") as bus:
+            for _ in range(6):
+                await consuming(bus)
+                await asyncio.sleep(chance.uniform(0, 2))  # The moment of the kill is the test.
+                await router.kill()
+                await router.start()
 
     await survives(fresh_amqp_url, postgres_url, tmp_path, kill)
 
