@@ -1,10 +1,12 @@
 """The hooks into the AMQP client that the fast path stands on, held against its pinned version."""
 
 import inspect
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from aiormq.channel import Channel
-from lineshaft_common.messaging import Outgoing, connect
+from lineshaft_common.messaging import Outgoing, UnsendableError, connect
 from lineshaft_contracts.topology import EVENTS_LOG
 
 
@@ -39,3 +41,28 @@ async def test_a_body_of_any_size_arrives_whole(fresh_amqp_url: str, size: int) 
         assert await bus.publish_many([message, message]) == [None, None]
         received = [(await anext(records)).body for _ in range(2)]
     assert received == [body, body]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"message_id": "\U0001f40d" * 128},
+        {"routing_key": "a" * 256},
+        {"type": "a" * 256},
+        {"app_id": "\ud800"},
+        {"headers": {"count": 2**70}},
+    ],
+)
+async def test_what_amqp_cannot_carry_is_an_error_and_holds_up_nothing(
+    fresh_amqp_url: str, changes: dict[str, Any]
+) -> None:
+    good = Outgoing(
+        exchange="platform.log", routing_key="a.b", type="t", message_id="1", body=b"good"
+    )
+    async with connect(fresh_amqp_url, name="test") as bus:
+        outcomes = await bus.publish_many([good, replace(good, **changes), good])
+        assert [type(one) for one in outcomes] == [type(None), UnsendableError, type(None)]
+        only = await bus.publish_many([replace(good, **changes)])
+        assert [type(one) for one in only] == [UnsendableError]
+        assert await bus.publish_many([good]) == [None]

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from lineshaft_common import metrics, tracing
 from lineshaft_common.health import Health
 from lineshaft_common.messaging.bus import NoReplyError, PublishError
+from lineshaft_common.transient import is_transient
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +34,15 @@ PROBLEMS = Counter("lineshaft_http_problems_total", "Problem answers by code", [
 QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics", "/v1/traces"})
 """Asked for by machines, again and again; a span about receiving spans would never end."""
 
+BEGUN = "lineshaft-response-begun"
+
+UNAVAILABLE = Problem(
+    code="service_unavailable",
+    title="Something that is needed for this is away",
+    detail="Nothing was lost. Try again.",
+    status=503,
+    retry_after_seconds=2,
+)
 INTERNAL = Problem(
     code="internal",
     title="Something went wrong inside",
@@ -60,7 +70,7 @@ def problem_response(problem: Problem) -> web.Response:
     )
 
 
-def problem_of(error: Exception) -> Problem:
+def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 - one case, one answer.
     """Say which problem an error of a handler is; the one place that maps errors to HTTP."""
     match error:
         case ProblemError():
@@ -91,6 +101,8 @@ def problem_of(error: Exception) -> Problem:
                 status=503,
                 retry_after_seconds=2,
             )
+        case _ if is_transient(error):
+            return UNAVAILABLE
         case _:
             return INTERNAL
 
@@ -138,10 +150,17 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
             response.headers["Allow"] = error.headers["Allow"]
         return response
     except Exception as error:
+        if request.get(BEGUN):
+            log.exception("response_broken_off", path=request.path)
+            raise  # A second answer in the middle of the first would help nobody.
         problem = problem_of(error)
         if problem is INTERNAL:
             log.exception("request_failed", path=request.path)
         return problem_response(problem)
+
+
+async def _note_begun(request: web.Request, _: web.StreamResponse) -> None:
+    request[BEGUN] = True
 
 
 async def _live(_: web.Request) -> web.Response:
@@ -178,6 +197,7 @@ def create_app(health: Health, *, body_bytes_max: int = 1_048_576) -> web.Applic
         handler_args={"max_line_size": 8190, "max_field_size": 8190},
     )
     app[HEALTH] = health
+    app.on_response_prepare.append(_note_begun)
     app.router.add_get("/healthz", _live)
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/metrics", _metrics)

@@ -9,7 +9,13 @@ import structlog
 from lineshaft_contracts.envelope import Envelope
 from prometheus_client import Counter, Gauge
 
-from lineshaft_common.messaging.bus import Bus, Outgoing, UnroutableError, traced
+from lineshaft_common.messaging.bus import (
+    Bus,
+    Outgoing,
+    UnroutableError,
+    UnsendableError,
+    traced,
+)
 from lineshaft_common.postgres import Connection, Pool
 from lineshaft_common.transient import is_transient
 
@@ -17,7 +23,10 @@ log = structlog.get_logger(__name__)
 
 BATCH_MAX = 500
 POLL_SECONDS = 1.0
+STOP_SECONDS = 5.0
 LOCK = "lineshaft_outbox"
+HOPELESS = (UnroutableError, UnsendableError)
+"""Outcomes that no repetition changes."""
 
 RELAYED = Counter("lineshaft_outbox_relayed_total", "Messages relayed by outcome", ["outcome"])
 WAITING = Gauge("lineshaft_outbox_batch", "Messages in the last batch that was relayed")
@@ -58,6 +67,7 @@ class OutboxRelay:
         self._pool = pool
         self._bus = bus
         self._wake = asyncio.Event()
+        self._stopping = False
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -65,12 +75,11 @@ class OutboxRelay:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(self._drain(), 3)
+        self._stopping = True
+        self._wake.set()
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+                await asyncio.wait_for(self._task, STOP_SECONDS)
 
     def wake(self) -> None:
         """Say that something was committed, so that nobody waits for the next poll."""
@@ -78,12 +87,15 @@ class OutboxRelay:
 
     async def _run(self) -> None:
         while True:
+            last = self._stopping
             self._wake.clear()
             try:
                 await self._drain()
             except Exception as error:  # noqa: BLE001 - the relay outlives whatever fails under it.
                 log.warning("outbox_waits", error=repr(error)[:300], transient=is_transient(error))
                 await asyncio.sleep(POLL_SECONDS)
+            if last:
+                return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
 
@@ -111,10 +123,10 @@ class OutboxRelay:
             sent = list[int]()
             for row, error in zip(rows, outcomes, strict=True):
                 RELAYED.labels("confirmed" if error is None else type(error).__name__).inc()
-                if isinstance(error, UnroutableError):
+                if isinstance(error, HOPELESS):
                     # Nobody will ever take it from here: it must not hold up the others.
-                    log.error("outbox_unroutable", type=row["type"], error=str(error)[:300])
-                if error is None or isinstance(error, UnroutableError):
+                    log.error("outbox_undeliverable", type=row["type"], error=str(error)[:300])
+                if error is None or isinstance(error, HOPELESS):
                     sent.append(row["id"])
                     continue
                 break  # Order is kept: what follows a message that failed is sent again after it.

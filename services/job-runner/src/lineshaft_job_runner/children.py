@@ -57,6 +57,7 @@ class _Child:
                 "-m",
                 "lineshaft_job_runner.child",
                 str(theirs.fileno()),
+                str(os.getpid()),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
                 stdin=asyncio.subprocess.DEVNULL,

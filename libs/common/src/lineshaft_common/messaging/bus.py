@@ -20,24 +20,28 @@ PUBLISH_DEADLINE_SECONDS = 5.0
 ASK_DEADLINE_SECONDS = 1.0
 
 
-class PublishError(OSError):
+class PublishError(Exception):
     """A message was not handed to the broker, or nobody can say whether it was."""
 
 
-class UnavailableError(PublishError):
+class UnavailableError(PublishError, ConnectionError):
     """The broker could not be reached in time; the message was certainly not sent."""
 
 
-class OutcomeUnknownError(PublishError):
+class OutcomeUnknownError(PublishError, ConnectionError):
     """The message was sent and no confirm came: it may or may not have arrived."""
 
 
-class RefusedError(PublishError):
+class RefusedError(PublishError, ConnectionError):
     """The broker said no (negative confirm): a queue is full or could not store it."""
 
 
 class UnroutableError(PublishError):
     """No queue takes this message."""
+
+
+class UnsendableError(PublishError):
+    """AMQP cannot carry this message: an id or key beyond 255 bytes, a strange header."""
 
 
 class NoReplyError(TimeoutError):

@@ -46,7 +46,7 @@ class Consumer:
         channel = await FastChannel.open(connection, prefetch=self._batch_max * 2)
         channel.on_deliver = self._on_deliver
         channel.on_cancel = lambda: self._link.restart(f"consumer of {self._queue.name} cancelled")
-        channel.closing.add_done_callback(lambda _: self._link.restart("consumer channel closed"))
+        channel.on_fault = self._link.restart
         self._channel = channel
         self._task = asyncio.create_task(self._run(channel), name=f"consume-{self._queue.name}")
         await channel.consume(self._queue.name)
@@ -62,10 +62,15 @@ class Consumer:
             self._task = None
 
     async def drain(self, timeout_seconds: float) -> None:
-        """Let the batch in hand end and take no other; for when the process stops."""
+        """Let the batch in hand end and take no other; what waits goes back to the queue."""
         self._stopping = True
-        with contextlib.suppress(TimeoutError):
+        channel = self._channel
+        with contextlib.suppress(Exception):
+            if channel is not None:
+                await channel.stop_consuming()
             await asyncio.wait_for(self._idle.wait(), timeout_seconds)
+            if channel is not None:
+                await channel.close()
 
     def _on_deliver(self, received: Received) -> None:
         self._received.append(received)
@@ -84,10 +89,10 @@ class Consumer:
                 batch = [self._received.popleft() for _ in range(count)]
                 await self._settler.settle(batch)
                 await channel.ack(batch[-1].tag, multiple=True)
-        except asyncio.CancelledError:
-            raise
         except Exception:
             log.exception("consumer_failed", queue=self._queue.name)
-            self._link.restart(f"consumer of {self._queue.name} failed")
         finally:
             self._idle.set()
+            # Whatever ended it, a handler's own cancellation too: consuming goes on.
+            if self._channel is channel and not self._stopping:
+                self._link.restart(f"the consumer of {self._queue.name} ended")

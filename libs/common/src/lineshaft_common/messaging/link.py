@@ -8,11 +8,15 @@ import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection
 from prometheus_client import Counter, Gauge
+from yarl import URL
 
 log = structlog.get_logger(__name__)
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 BACKOFF_SECONDS_MAX = 5.0
+STABLE_SECONDS = 10.0
+"""A connection that lasted so long was a good one: the next is tried at once."""
+HEARTBEAT_SECONDS = 10
 
 CONNECTED = Gauge("lineshaft_amqp_connected", "1 while the connection is up", ["connection"])
 RECONNECTS = Counter("lineshaft_amqp_reconnects_total", "Connections lost", ["connection"])
@@ -96,11 +100,12 @@ class Link:
 
     async def _run(self) -> None:
         delay = 0.1
+        loop = asyncio.get_running_loop()
         while True:
             self._broken.clear()
+            began = loop.time()
             try:
                 await self._connect()
-                delay = 0.1
                 await self._broken.wait()
                 RECONNECTS.labels(self.name).inc()
             except asyncio.CancelledError:
@@ -109,12 +114,17 @@ class Link:
                 log.warning("amqp_not_connected", connection=self.name, error=str(error)[:300])
             finally:
                 await self._disconnect()
+            if loop.time() - began > STABLE_SECONDS:
+                delay = 0.1
             await asyncio.sleep(delay)
             delay = min(delay * 2, BACKOFF_SECONDS_MAX)
 
     async def _connect(self) -> None:
+        url = URL(self._url)
+        if "heartbeat" not in url.query:
+            url = url.update_query(heartbeat=HEARTBEAT_SECONDS)
         connection = await aio_pika.connect(
-            self._url,
+            url,
             timeout=CONNECT_TIMEOUT_SECONDS,
             client_properties={"connection_name": self.name},
         )

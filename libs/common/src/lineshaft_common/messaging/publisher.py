@@ -14,6 +14,7 @@ from lineshaft_common.messaging.bus import (
     RefusedError,
     UnavailableError,
     UnroutableError,
+    UnsendableError,
 )
 from lineshaft_common.messaging.link import Link
 from lineshaft_common.messaging.wire import FastChannel
@@ -27,18 +28,21 @@ PUBLISHED = Counter("lineshaft_amqp_published_total", "Messages by outcome", ["o
 class _Ticket:
     """The outcomes of the messages of one call, and the future that waits for all of them."""
 
-    __slots__ = ("done", "missing", "outcomes", "queued")
+    __slots__ = ("abandoned", "done", "open", "outcomes", "written")
 
     def __init__(self, count: int) -> None:
         self.outcomes: list[PublishError | None] = [None] * count
-        self.missing = count
-        self.queued = False
+        self.open = set(range(count))
+        self.written = set[int]()
+        self.abandoned = False
+        """Nobody waits any longer: what was not written yet is not sent."""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def settle(self, index: int, error: PublishError | None) -> None:
-        self.outcomes[index] = error
-        self.missing -= 1
-        if not self.missing and not self.done.done():
+        self.open.discard(index)
+        if not self.abandoned:
+            self.outcomes[index] = error
+        if not self.open and not self.done.done():
             self.done.set_result(None)
 
 
@@ -65,9 +69,13 @@ class Publisher:
         channel = await FastChannel.open(connection)
         channel.on_confirm = self._on_confirm
         channel.on_return = self._on_return
-        channel.closing.add_done_callback(lambda _: self._link.restart("publish channel closed"))
+        channel.on_fault = self._link.restart
+        await self._prepare(channel)
         self.channel = channel
-        self._pump = asyncio.create_task(self._run(channel))
+        self._pump = asyncio.create_task(self._run(channel), name=f"publish-{self._link.name}")
+
+    async def _prepare(self, channel: FastChannel) -> None:
+        """Do what has to be done on the channel before the first message is sent on it."""
 
     def lost(self) -> None:
         """Answer `outcome unknown` for what was written and not confirmed."""
@@ -95,7 +103,6 @@ class Publisher:
             async with asyncio.timeout(deadline_seconds):
                 await self._space.wait()
                 self._waiting.extend((m, ticket, i) for i, m in enumerate(messages))
-                ticket.queued = True
                 self._make_space()
                 self._wake.set()
                 await ticket.done
@@ -114,20 +121,13 @@ class Publisher:
 
     def _give_up(self, ticket: _Ticket) -> None:
         """Say of each message that has no outcome yet whether it may have been sent."""
-        written = {index for _, owner, index in self._unconfirmed.values() if owner is ticket}
-        unsent = set[int]() if ticket.queued else set(range(len(ticket.outcomes)))
-        kept = deque[_Waiting]()
-        for entry in self._waiting:
-            if entry[1] is ticket:
-                unsent.add(entry[2])
-            else:
-                kept.append(entry)
-        self._waiting = kept
-        for index in unsent:
-            ticket.outcomes[index] = UnavailableError("the broker was not reachable in time")
-        for index in written:
-            ticket.outcomes[index] = OutcomeUnknownError("no confirm came in time")
-        self._make_space()
+        ticket.abandoned = True
+        for index in ticket.open:
+            ticket.outcomes[index] = (
+                OutcomeUnknownError("no confirm came in time")
+                if index in ticket.written
+                else UnavailableError("the broker was not reachable in time")
+            )
 
     def _make_space(self) -> None:
         if len(self._waiting) + len(self._unconfirmed) < WAITING_MESSAGES_MAX:
@@ -136,19 +136,39 @@ class Publisher:
             self._space.clear()
 
     async def _run(self, channel: FastChannel) -> None:
-        while True:
-            while not self._waiting:
-                self._wake.clear()
-                await self._wake.wait()
-            batch = [
-                self._waiting.popleft() for _ in range(min(len(self._waiting), WRITE_MESSAGES_MAX))
-            ]
-            tag = channel.next_tag
-            for entry in batch:
-                self._unconfirmed[tag] = entry
-                self._tag_of[entry[0].message_id] = tag
-                tag += 1
-            await channel.write([message for message, _, _ in batch])
+        try:
+            while True:
+                while not self._waiting:
+                    self._wake.clear()
+                    await self._wake.wait()
+                encoded = self._take(channel)
+                if encoded:
+                    await channel.write(encoded)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a pump that ended would stop all publishing.
+            self._link.restart(f"publishing failed: {error!r}")
+
+    def _take(self, channel: FastChannel) -> list[bytes]:
+        """Encode the next messages, and note under which tag each will be confirmed."""
+        tag = channel.next_tag
+        encoded = list[bytes]()
+        for _ in range(min(len(self._waiting), WRITE_MESSAGES_MAX)):
+            entry = self._waiting.popleft()
+            message, ticket, index = entry
+            if ticket.abandoned:
+                continue
+            try:
+                encoded.append(channel.encode(message))
+            except UnsendableError as error:  # It must not hold up the others.
+                self._settle(ticket, index, error)
+                continue
+            ticket.written.add(index)
+            self._unconfirmed[tag] = entry
+            self._tag_of[message.message_id] = tag
+            tag += 1
+        self._make_space()
+        return encoded
 
     def _on_confirm(self, tag: int, multiple: bool, positive: bool) -> None:
         tags = [tag] if not multiple and tag in self._unconfirmed else list[int]()

@@ -41,6 +41,7 @@ R = TypeVar("R", bound=Message)
 
 STARTUP_TIMEOUT_SECONDS = 60.0
 DRAIN_TIMEOUT_SECONDS = 10.0
+CHECK_DEADLINE_SECONDS = 2.0
 
 INTERNAL = Problem(code="internal", title="Something went wrong inside", status=500)
 
@@ -195,8 +196,11 @@ class RabbitBus:
 
     async def check(self) -> None:
         """See `Bus.check`."""
-        if not (self._publishing.is_up and self._consuming.is_up):
+        connection = self._publishing.connection
+        if connection is None or not self._consuming.is_up:
             raise UnavailableError("not connected to the broker")
+        async with asyncio.timeout(CHECK_DEADLINE_SECONDS):
+            await (await connection.channel(publisher_confirms=False)).close()
 
     @asynccontextmanager
     async def _consume(

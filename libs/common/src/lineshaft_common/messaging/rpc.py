@@ -1,10 +1,10 @@
 """Asking: a question out, its reply back over direct reply-to, within a deadline."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from aio_pika.abc import AbstractConnection
 from lineshaft_contracts.envelope import Asking, Message, Priority, envelop, uuid7
 from lineshaft_contracts.problems import Problem, ProblemError
 from lineshaft_contracts.registry import contract_of
@@ -14,11 +14,13 @@ from lineshaft_common import tracing
 from lineshaft_common.messaging.bus import NoReplyError, Outgoing, outgoing
 from lineshaft_common.messaging.link import Link
 from lineshaft_common.messaging.publisher import Publisher
-from lineshaft_common.messaging.wire import Received
+from lineshaft_common.messaging.wire import FastChannel, Received
 
 R = TypeVar("R", bound=Message)
 
 REPLY_TO = "amq.rabbitmq.reply-to"
+_REPLY_ADDRESS = re.compile(r"^amq\.rabbitmq\.reply-to\.[A-Za-z0-9+/=_.-]{20,200}$")
+"""As the broker writes it; a made-up one makes it close the connection."""
 QUESTIONS_MAX = 5_000
 
 
@@ -29,12 +31,10 @@ class Asker(Publisher):
         super().__init__(link)
         self._open: dict[str, asyncio.Queue[Received]] = {}
 
-    async def open(self, connection: AbstractConnection) -> None:
-        """Take a fresh channel, and listen for replies on it."""
-        await super().open(connection)
-        assert self.channel is not None  # noqa: S101 - open() has just set it.
-        self.channel.on_deliver = self._on_reply
-        await self.channel.consume(REPLY_TO, no_ack=True)
+    async def _prepare(self, channel: FastChannel) -> None:
+        """Listen for replies first: the broker refuses a question from who does not."""
+        channel.on_deliver = self._on_reply
+        await channel.consume(REPLY_TO, no_ack=True)
 
     async def ask(
         self,
@@ -126,13 +126,13 @@ class Asker(Publisher):
 
 def _read_reply(received: Received, model: type[Message]) -> Message:
     type_ = received.properties.message_type
-    if type_ == Problem.type:
-        return Problem.model_validate_json(received.body)
-    if type_ != model.type:
+    if type_ not in {Problem.type, model.type}:
         raise ProblemError(
             Problem(code="unexpected_reply", title="The answer has the wrong type", status=502)
         )
     try:
+        if type_ == Problem.type:
+            return Problem.model_validate_json(received.body)
         return model.model_validate_json(received.body)
     except ValidationError as error:
         raise ProblemError(
@@ -146,7 +146,7 @@ def reply_message(received: Received, message: Message) -> Outgoing | None:
     A reply is its data alone: the question's correlation id ties it to an envelope.
     """
     reply_to = received.properties.reply_to
-    if not isinstance(reply_to, str) or not reply_to.startswith(REPLY_TO):
+    if not isinstance(reply_to, str) or not _REPLY_ADDRESS.match(reply_to):
         return None
     return Outgoing(
         exchange="",

@@ -16,12 +16,15 @@ from pydantic import ValidationError
 from lineshaft_common import tracing
 from lineshaft_common.messaging.bus import Delivery, Outgoing, PublishError
 from lineshaft_common.messaging.wire import Received
-from lineshaft_common.transient import is_transient
+from lineshaft_common.transient import is_outage, is_transient
 
 log = structlog.get_logger(__name__)
 
 ATTEMPTS_MAX = 4
-DELIVERIES_MAX = 10
+ROUNDS_MAX = 4
+"""So often a batch is tried as it is; then message by message, so that only a bad one waits."""
+DELIVERIES_MAX = 30
+"""Above the broker's own limit, for a broker without: a lost connection counts as one too."""
 BACKOFF_SECONDS_MAX = 10.0
 
 CONSUMED = Counter(
@@ -45,10 +48,10 @@ class Publishes(Protocol):
 class Settler:
     """Brings every message of a batch to an end: handled, or put aside with a reason.
 
-    A failure that may pass (is_transient) is waited out with back-off while the message stays
-    unacknowledged. Any other failure of a batch is narrowed down message by message; one that
-    fails ATTEMPTS_MAX times, cannot be read, or was delivered DELIVERIES_MAX times (it ends the
-    process that handles it) goes to the dead-letter queue with the reason in its headers.
+    An outage is waited out with back-off while the message stays unacknowledged. Any other
+    failure of a batch is narrowed down message by message; one that fails ATTEMPTS_MAX times,
+    cannot be read, or was delivered DELIVERIES_MAX times (it ends the process that handles it)
+    goes to the dead-letter queue with the reason in its headers.
     """
 
     def __init__(
@@ -81,22 +84,32 @@ class Settler:
                 await self._try_alone(*pair)
 
     async def _try(self, pairs: list[tuple[Received, Delivery[Any]]]) -> bool:
-        """Hand over a batch; False when it failed for a reason that lies in its messages."""
-        delay = 0.1
+        """Hand over a batch; False when it failed for a reason that may lie in its messages.
+
+        An outage is waited out, however long. A collision or a slow answer is tried a few
+        times; then it counts as a failure of the message, which must not hold up the queue.
+        """
+        delay, rounds = 0.1, 0
         while True:
             deliveries = [delivery for _, delivery in pairs]
             try:
                 with tracing.process(self._queue.name, [d.context for d in deliveries]):
                     await self._handle(deliveries)
             except Exception as error:
-                if not is_transient(error):
-                    if len(pairs) > 1:
-                        log.warning(
-                            "batch_failed", queue=self._queue.name, error=repr(error)[:300]
-                        )
-                        return False
+                rounds += 1
+                passing = is_outage(error) or (is_transient(error) and rounds < ROUNDS_MAX)
+                alone = len(pairs) == 1
+                if not passing and alone:
                     raise
-                log.warning("waiting_to_retry", queue=self._queue.name, error=repr(error)[:300])
+                log.warning(
+                    "batch_failed",
+                    queue=self._queue.name,
+                    messages=len(pairs),
+                    waits=passing,
+                    error=repr(error)[:300],
+                )
+                if not alone and (not passing or rounds >= ROUNDS_MAX):
+                    return False
                 CONSUMED.labels(self._queue.name, "waited").inc(len(pairs))
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, BACKOFF_SECONDS_MAX)
@@ -169,17 +182,15 @@ def dead_letter(received: Received, queue: Queue, code: str, detail: str) -> Out
     """Address a message to the dead-letter queue, with why and from where in its headers."""
     kept = {
         name: value
-        for name, value in received.headers.items()
-        if isinstance(value, str | int)
-        and name.lower() not in {"cc", "bcc"}
-        and len(str(value)) < 1024
+        for name in ("tenant", "traceparent", "tracestate")
+        if isinstance(value := received.headers.get(name), str) and len(value) <= 512
     }
     properties = received.properties
     return Outgoing(
         exchange=DEAD_LETTER.name,
         routing_key=queue.dead_letter or "dead-letters",
-        type=str(properties.message_type or "")[:128],
-        message_id=str(properties.message_id or "")[:128],
+        type=_short(properties.message_type),
+        message_id=_short(properties.message_id),
         body=received.body,
         headers={
             **kept,
@@ -196,3 +207,8 @@ def dead_letter(received: Received, queue: Queue, code: str, detail: str) -> Out
 def _deliveries(received: Received) -> int:
     count = received.headers.get("x-delivery-count", 0)
     return count if isinstance(count, int) else 0
+
+
+def _short(value: object) -> str:
+    """Cut a text to what an AMQP short string holds: 255 bytes."""
+    return str(value or "").encode(errors="replace")[:255].decode(errors="ignore")

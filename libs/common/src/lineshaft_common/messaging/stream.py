@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 
 from aio_pika.abc import AbstractConnection
 from lineshaft_contracts.topology import Queue
@@ -29,16 +29,17 @@ class _Reader:
         self._link = link
         self._queue = queue
         self._start: Start = start
-        self._records: asyncio.Queue[tuple[LogRecord, int]] = asyncio.Queue(PREFETCH)
+        # Bounded by the broker: the prefetch and the rest of the chunk that it lies in.
+        self._records: asyncio.Queue[tuple[LogRecord, int]] = asyncio.Queue()
         self._channel: FastChannel | None = None
 
     async def open(self, connection: AbstractConnection) -> None:
         await declare_queue(connection, self._queue)
-        self._records = asyncio.Queue(PREFETCH)
+        self._records = asyncio.Queue()
         channel = await FastChannel.open(connection, prefetch=PREFETCH)
         channel.on_deliver = self._on_deliver
         channel.on_cancel = lambda: self._link.restart("stream consumer cancelled")
-        channel.closing.add_done_callback(lambda _: self._link.restart("stream channel closed"))
+        channel.on_fault = self._link.restart
         self._channel = channel
         await channel.consume(
             self._queue.name, arguments={"x-stream-offset": _offset(self._start)}
@@ -46,6 +47,10 @@ class _Reader:
 
     def lost(self) -> None:
         self._channel = None
+        if isinstance(self._start, str) and self._start != "first":
+            self._start = datetime.now(
+                UTC
+            )  # Nothing was read yet; what comes meanwhile is wanted.
 
     def _on_deliver(self, received: Received) -> None:
         headers = received.headers

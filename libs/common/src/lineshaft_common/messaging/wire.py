@@ -17,9 +17,10 @@ from aiormq.abc import ChannelFrame
 from pamqp import commands as spec
 from pamqp.header import ContentHeader
 
-from lineshaft_common.messaging.bus import Outgoing
+from lineshaft_common.messaging.bus import Outgoing, UnsendableError
 
 _BODY_HEADER = struct.Struct(">BHI")
+_HEADER_START = struct.Struct(">HHQ")
 _FRAME_END = b"\xce"
 _FRAME_OVERHEAD = 8
 
@@ -55,10 +56,14 @@ class FastChannel:
         self.on_return: Callable[[str | None, str], None] | None = None
         """Called with (message id, reply text) before the confirm of the same message."""
         self.on_cancel: Callable[[], None] | None = None
+        self.on_fault: Callable[[str], None] | None = None
+        """Called when the channel has closed, or a callback of ours failed."""
+        self._consumer_tag: str | None = None
         raw._on_deliver_frame = self._deliver  # noqa: SLF001
         raw._on_confirm_frame = self._confirm  # noqa: SLF001
         raw._on_return_frame = self._return  # noqa: SLF001
         raw.on_consumer_cancel_callbacks.add(self._cancel)
+        raw.closing.add_done_callback(lambda _: self._fault("the channel was closed"))
 
     @classmethod
     async def open(cls, connection: AbstractConnection, *, prefetch: int = 0) -> "FastChannel":
@@ -68,11 +73,6 @@ class FastChannel:
         if prefetch:
             await raw.basic_qos(prefetch_count=prefetch)
         return cls(raw)
-
-    @property
-    def closing(self) -> Any:
-        """A future that ends when the channel does."""
-        return self._raw.closing
 
     @property
     def is_open(self) -> bool:
@@ -88,36 +88,52 @@ class FastChannel:
         self, queue: str, *, no_ack: bool = False, arguments: dict[str, Any] | None = None
     ) -> None:
         """Start deliveries of a queue to `on_deliver`."""
-        await self._raw.basic_consume(
+        started = await self._raw.basic_consume(
             queue, _never, no_ack=no_ack, arguments=arguments, timeout=10
         )
+        self._consumer_tag = started.consumer_tag
+
+    async def stop_consuming(self) -> None:
+        """Let the broker give what comes to others."""
+        if self._consumer_tag is not None and self.is_open:
+            await self._raw.basic_cancel(self._consumer_tag, timeout=5)
+
+    async def close(self) -> None:
+        """Give back what was not acknowledged; this is no fault."""
+        self.on_fault = None
+        await self._raw.close(timeout=5)
 
     async def ack(self, tag: int, *, multiple: bool = False) -> None:
         """Acknowledge one delivery, or all up to it."""
         await self._raw.basic_ack(tag, multiple=multiple, wait=False)
 
-    async def write(self, messages: Sequence[Outgoing]) -> None:
-        """Publish in order with one write; they take the delivery tags from `next_tag` on."""
-        out: list[bytes] = []
+    def encode(self, message: Outgoing) -> bytes:
+        """Write the frames of one publish; raises UnsendableError."""
         number: int = self._raw.number
-        for message in messages:
-            out.append(
-                pamqp.frame.marshal(
-                    spec.Basic.Publish(
-                        exchange=message.exchange,
-                        routing_key=message.routing_key,
-                        mandatory=message.mandatory,
-                    ),
-                    number,
-                )
-            )
-            body = message.body
-            out.append(pamqp.frame.marshal(_header(message), number))
-            for start in range(0, len(body), self._payload_max):
-                part = body[start : start + self._payload_max]
-                out += (_BODY_HEADER.pack(3, number, len(part)), part, _FRAME_END)
-        self._raw.delivery_tag += len(messages)
-        await self._raw.write_queue.put(ChannelFrame(payload=b"".join(out), should_close=False))
+        publish = spec.Basic.Publish(
+            exchange=message.exchange,
+            routing_key=message.routing_key,
+            mandatory=message.mandatory,
+        )
+        try:
+            out = [
+                pamqp.frame.marshal(publish, number),
+                pamqp.frame.marshal(_header(message), number),
+            ]
+        except (TypeError, ValueError, OverflowError, struct.error) as error:
+            raise UnsendableError(f"{message.type[:128]}: {error}") from error
+        body = message.body
+        for start in range(0, len(body), self._payload_max):
+            part = body[start : start + self._payload_max]
+            out += (_BODY_HEADER.pack(3, number, len(part)), part, _FRAME_END)
+        return b"".join(out)
+
+    async def write(self, encoded: Sequence[bytes]) -> None:
+        """Publish in order with one write; they take the delivery tags from `next_tag` on."""
+        self._raw.delivery_tag += len(encoded)
+        await self._raw.write_queue.put(
+            ChannelFrame(payload=b"".join(encoded), should_close=False)
+        )
 
     async def _content(self) -> tuple[Any, bytes]:
         header: Any = await self._raw._get_frame()  # noqa: SLF001
@@ -131,17 +147,23 @@ class FastChannel:
 
     async def _deliver(self, frame: Any) -> None:
         properties, body = await self._content()
-        if self.on_deliver is not None:
-            self.on_deliver(
-                Received(
-                    tag=frame.delivery_tag,
-                    exchange=frame.exchange,
-                    routing_key=frame.routing_key,
-                    redelivered=frame.redelivered,
-                    properties=properties,
-                    body=body,
-                )
-            )
+        received = Received(
+            tag=frame.delivery_tag,
+            exchange=frame.exchange,
+            routing_key=frame.routing_key,
+            redelivered=frame.redelivered,
+            properties=properties,
+            body=body,
+        )
+        try:
+            if self.on_deliver is not None:
+                self.on_deliver(received)
+        except Exception as error:  # noqa: BLE001 - it would end the client's reader for good.
+            self._fault(f"a delivery failed: {error!r}")
+
+    def _fault(self, reason: str) -> None:
+        if self.on_fault is not None:
+            self.on_fault(reason)
 
     async def _confirm(self, frame: Any) -> None:
         if self.on_confirm is not None:
@@ -185,3 +207,22 @@ def _header(message: Outgoing) -> ContentHeader:
             app_id=message.app_id,
         ),
     )
+
+
+_unmarshal_strictly = ContentHeader.unmarshal
+
+
+def _unmarshal(self: ContentHeader, data: bytes) -> None:
+    """Read a content header; one whose properties cannot be read has none.
+
+    A timestamp beyond the year 9999 or a text that is no UTF-8 raises inside the connection's
+    reader, which would end the connection, again and again, for all queues of the process.
+    """
+    try:
+        _unmarshal_strictly(self, data)
+    except Exception:  # noqa: BLE001 - the sender chose these bytes.
+        self.class_id, self.weight, self.body_size = _HEADER_START.unpack_from(data)
+        self.properties = spec.Basic.Properties(headers={"lineshaft-unreadable": "properties"})
+
+
+ContentHeader.unmarshal = _unmarshal

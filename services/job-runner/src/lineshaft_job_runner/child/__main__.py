@@ -12,6 +12,7 @@ from functools import partial
 from lineshaft_common import logs
 from lineshaft_common.objects import Objects
 
+from lineshaft_job_runner import storable
 from lineshaft_job_runner.catalogue import Catalogue
 from lineshaft_job_runner.child import frames
 from lineshaft_job_runner.child.parent_death import die_with_parent
@@ -64,12 +65,16 @@ class Child:
         try:
             job_type = self._catalogue.find(job.type)
             parameters = job_type.parameters.model_validate(job.parameters)
-            result = await job_type.run(context, parameters)
-            answer = frames.succeeded(result.model_dump(mode="json"), context.stored)
-        except JobStoppedError:
-            answer = frames.write("stopped")
-        except Exception as error:  # noqa: BLE001 - whatever a job raises is its outcome.
-            answer = frames.failed(job_error(error), traceback.format_exc())
+            result = (await job_type.run(context, parameters)).model_dump(mode="json")
+            storable.check(result, context.stored)
+            answer = frames.succeeded(result, context.stored)
+        except storable.UnstorableError as error:
+            answer = frames.failed(error.error, "")
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - all are outcomes.
+            if isinstance(error, JobStoppedError) and context.cancelled:
+                answer = frames.write("stopped")
+            else:
+                answer = frames.failed(job_error(error), traceback.format_exc())
         self._writer.write(answer)
         with contextlib.suppress(ConnectionError):
             await self._writer.drain()
@@ -83,7 +88,7 @@ async def main(descriptor: int) -> None:
 
 
 if __name__ == "__main__":
-    die_with_parent()
+    die_with_parent(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The runner decides when a child ends.
     logs.configure("job-runner", instance=f"child-{os.getpid()}", level="info")
     asyncio.run(main(int(sys.argv[1])))

@@ -9,10 +9,10 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent() -> None:
+def die_with_parent(parent: int) -> None:
     """Ask the kernel for SIGKILL when the parent ends, and to go first when memory runs out."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:  # It ended before the kernel knew.
+    if os.getppid() != parent:  # It ended before the kernel knew.
         sys.exit(1)
     try:
         Path("/proc/self/oom_score_adj").write_text("1000")
