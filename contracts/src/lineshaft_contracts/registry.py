@@ -124,11 +124,14 @@ def contract_of(model: type[Message]) -> Contract:
 
 
 def find(type_: str) -> Contract:
-    """Look up a contract by its type, or raise UnknownTypeError."""
-    try:
-        return contracts()[type_]
-    except KeyError:
-        raise UnknownTypeError(f"no message type {type_!r} is known") from None
+    """Look up a contract by its type, or raise UnknownTypeError.
+
+    A process that deals with few messages has loaded few models; the rest only for the unknown.
+    """
+    contract = _CONTRACTS.get(type_) or contracts().get(type_)
+    if contract is None:
+        raise UnknownTypeError(f"no message type {type_!r} is known")
+    return contract
 
 
 @cache
