@@ -91,7 +91,7 @@ class Plant:
                 while any(await self.bus.publish_many(batch, deadline_seconds=2)):
                     await asyncio.sleep(0.05)
             self.published += [message.message_id for message in batch]
-            await asyncio.sleep(self.chance.uniform(0, 0.1))  # Now a burst, now a trickle.
+            await asyncio.sleep(self.chance.uniform(0, 0.2))  # Now a burst, now a trickle.
 
     def _event(self) -> Outgoing:
         id_, source = str(uuid7()), self.chance.choice(SOURCES)
@@ -125,15 +125,17 @@ class Plant:
     async def logged(self) -> list[str]:
         """Read the log until every published event was in it; ids in the order of the log."""
         missing, found = set(self.published), list[str]()
-        async with (
-            asyncio.timeout(DEADLINE_SECONDS),
-            self.bus.read_log(EVENTS_LOG, "first") as records,
-        ):
-            async for record in records:
-                found.append(from_json(record.body)["id"])
-                missing.discard(found[-1])
-                if not missing:
-                    break
+        try:
+            async with (
+                asyncio.timeout(DEADLINE_SECONDS),
+                self.bus.read_log(EVENTS_LOG, "first") as records,
+            ):
+                while missing:
+                    found.append(from_json((await anext(records)).body)["id"])
+                    missing.discard(found[-1])
+        except TimeoutError:
+            waiting = await self.bus.depth(INGRESS["normal"])
+            pytest.fail(f"{len(missing)} of {len(self.published)} are missing, {waiting} wait")
         return found
 
 
