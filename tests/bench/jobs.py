@@ -50,8 +50,11 @@ async def round_trip(bus: messaging.Bus, database: asyncpg.Connection, jobs: int
 async def measure(amqp_url: str, postgres_url: str, jobs: int, rounds: int) -> None:
     """Start a runner, warm it up, and measure."""
     environment = {
-        **os.environ, "PYTHONPATH": str(PLUGIN), "LINESHAFT_AMQP_URL": amqp_url,
-        "LINESHAFT_POSTGRES_URL": postgres_url, "LINESHAFT_HTTP_PORT": "0",
+        **os.environ,
+        "PYTHONPATH": str(PLUGIN),
+        "LINESHAFT_AMQP_URL": amqp_url,
+        "LINESHAFT_POSTGRES_URL": postgres_url,
+        "LINESHAFT_HTTP_PORT": "0",
         "LINESHAFT_LOG_LEVEL": "warning",
     }
     runner = subprocess.Popen([sys.executable, "-m", "lineshaft_job_runner"], env=environment)  # noqa: ASYNC220
@@ -65,8 +68,12 @@ async def measure(amqp_url: str, postgres_url: str, jobs: int, rounds: int) -> N
                 cpu = sum(process.cpu_times()[:2])
                 rate = await round_trip(bus, database, jobs)
                 spent = (sum(process.cpu_times()[:2]) - cpu) / jobs
-                line = {"round": number, "jobs": jobs, "jobs_per_second": round(rate),
-                        "runner_cpu_us_per_job": round(spent * 1e6)}
+                line = {
+                    "round": number,
+                    "jobs": jobs,
+                    "jobs_per_second": round(rate),
+                    "runner_cpu_us_per_job": round(spent * 1e6),
+                }
                 print(json.dumps(line), flush=True)
             await database.close()
     finally:
