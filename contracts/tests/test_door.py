@@ -54,6 +54,7 @@ def test_a_good_event_is_read_with_its_time_in_utc() -> None:
         ({"time": 1764000000}, "/time", "string_type"),
         ({"time": "2026-11-24T06:00:00"}, "/time", "timezone_aware"),
         ({"time": "2999-01-01T00:00:00Z"}, "/time", "time_in_future"),
+        ({"id": "\U0001f40d" * 64}, "/id", "string_too_long"),
         ({"time": "9999-12-31T23:59:59-23:00"}, "/time", "value_error"),
         ({"expirytime": "0001-01-01T00:00:00+23:00"}, "/expirytime", "value_error"),
         ({"priority": "urgent"}, "/priority", "enum"),

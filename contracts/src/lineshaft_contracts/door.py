@@ -20,6 +20,8 @@ from lineshaft_contracts.registry import Contract, UnknownTypeError, envelope_ad
 EVENT_BYTES_MAX = 256 * 1024
 BATCH_EVENTS_MAX = 100
 DEPTH_MAX = 16
+ID_BYTES_MAX = 255
+"""What AMQP's message_id holds, in UTF-8."""
 FUTURE_MAX = timedelta(minutes=5)
 """How far a publisher's clock may be ahead of ours."""
 REQUIRED_ATTRIBUTES = ("specversion", "id", "source", "type", "time", "tenant", "data")
@@ -185,5 +187,7 @@ def _judged(envelope: Envelope[Any]) -> Iterator[FieldProblem]:
     else:
         if path.tenant != envelope.tenant:
             yield _problem("/source", "tenant_mismatch", "must begin with the event's tenant")
+    if len(envelope.id.encode()) > ID_BYTES_MAX:
+        yield _problem("/id", "string_too_long", f"at most {ID_BYTES_MAX} bytes of UTF-8")
     if envelope.time > datetime.now(UTC) + FUTURE_MAX:
         yield _problem("/time", "time_in_future", f"is more than {FUTURE_MAX} ahead of our clock")

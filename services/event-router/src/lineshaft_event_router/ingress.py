@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from lineshaft_common import tracing
 from lineshaft_common.messaging import Delivery
-from lineshaft_contracts.door import invalid_event, validate_plant_event
+from lineshaft_contracts.door import validate_plant_event
 from lineshaft_contracts.envelope import Envelope
-from lineshaft_contracts.problems import FieldProblem, ProblemError
+from lineshaft_contracts.problems import ProblemError
 from opentelemetry import trace
 from prometheus_client import Counter
 
@@ -18,12 +18,6 @@ from lineshaft_event_router.turnstile import Turnstile
 ACCEPTED = Counter("lineshaft_events_accepted_total", "Plant events accepted", ["type", "lane"])
 REPEATED = Counter("lineshaft_events_repeated_total", "Plant events that had been accepted before")
 REFUSED = Counter("lineshaft_events_refused_total", "Plant events put in quarantine", ["code"])
-
-ID_BYTES_MAX = 255
-"""What AMQP's message_id holds, in UTF-8."""
-ID_TOO_LONG = FieldProblem(
-    pointer="/id", code="string_too_long", message=f"at most {ID_BYTES_MAX} bytes of UTF-8"
-)
 
 
 class Inbox(Protocol):
@@ -91,8 +85,6 @@ def _checked(delivery: Delivery[Any]) -> Envelope[Any]:
     stored before it was sent; what is no trace context at all is not passed on.
     """
     envelope = validate_plant_event(delivery.body)
-    if len(envelope.id.encode()) > ID_BYTES_MAX:
-        raise invalid_event([ID_TOO_LONG])
     sender = trace.get_current_span(delivery.context)
     if not sender.get_span_context().is_valid:
         carried = tracing.extract(envelope.traceparent, envelope.tracestate)
