@@ -285,6 +285,21 @@ async def test_a_handler_that_fails_answers_internal_and_tells_nothing(bus: Bus)
     assert "12345" not in raised.value.problem.model_dump_json()
 
 
+async def test_a_command_to_several_is_refused_when_all_who_answer_refuse(bus: Bus) -> None:
+    async def refuse(delivery: Delivery[CancelJob]) -> None:
+        await delivery.reply(Problem(code="unwilling", title="No", status=422))
+
+    async with bus.subscribe(JOB_RUNNER_CANCEL, on(CancelJob, refuse)):
+        with pytest.raises(ProblemError, match="unwilling"):
+            await bus.ask_all(
+                CancelJob(job_id=uuid7()),
+                tenant="acme",
+                source="/x",
+                replies_max=2,
+                deadline_seconds=0.5,
+            )
+
+
 async def test_a_question_that_nobody_answers_ends_at_its_deadline(bus: Bus) -> None:
     with pytest.raises(NoReplyError):
         await bus.ask(

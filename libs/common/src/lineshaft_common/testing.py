@@ -31,7 +31,7 @@ from lineshaft_common.messaging.bus import (
     UnroutableError,
     traced,
 )
-from lineshaft_common.messaging.rabbitmq import dispatch, respond
+from lineshaft_common.messaging.rabbitmq import accepted, dispatch, respond
 from lineshaft_common.messaging.settling import Settler
 from lineshaft_common.messaging.wire import Received
 
@@ -120,8 +120,7 @@ class MemoryBus:
         replies = await self._ask(question, tenant, source)
         if not replies:
             raise NoReplyError(f"no reply to {question.type} within {deadline_seconds:g} s")
-        found = [reply for reply in replies if not isinstance(reply, Problem)]
-        return found[:replies_max]  # pyright: ignore[reportReturnType]
+        return accepted(replies)[:replies_max]  # pyright: ignore[reportReturnType]
 
     @asynccontextmanager
     async def subscribe(

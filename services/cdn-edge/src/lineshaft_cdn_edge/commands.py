@@ -32,10 +32,12 @@ class PurgeCommands:
         try:
             removed = self._purge(command)
         except InvalidTargetError as error:
-            await delivery.reply(
-                Problem(code="invalid_url", title="The URL is not valid", detail=str(error))
+            problem = Problem(
+                code="invalid_url", title="The URL is not valid", detail=str(error), status=422
             )
-            delivery.park("invalid_url", str(error))
+            await delivery.reply(problem)
+            if not delivery.is_answerable:
+                delivery.park(problem.code, problem.detail)
             return
         milliseconds = (perf_counter() - began) * 1000
         self.count += 1

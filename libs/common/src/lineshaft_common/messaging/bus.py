@@ -245,7 +245,10 @@ class Bus(Protocol):
         replies_max: int,
         deadline_seconds: float,
     ) -> list[R]:
-        """Send a command that several answer; return the replies that came, problems left out."""
+        """Send a command that several answer; return the replies that came.
+
+        Raises ProblemError when everybody who answered refused, else as `ask` does.
+        """
         ...
 
     def subscribe(

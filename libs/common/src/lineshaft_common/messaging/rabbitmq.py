@@ -133,7 +133,7 @@ class RabbitBus:
             replies_max=replies_max,
             deadline_seconds=deadline_seconds,
         )
-        return [reply for reply in replies if not isinstance(reply, Problem)]  # pyright: ignore[reportReturnType]
+        return accepted(replies)  # pyright: ignore[reportReturnType]
 
     @asynccontextmanager
     async def subscribe(
@@ -219,6 +219,15 @@ class RabbitBus:
         reply = reply_message(received, message)
         if reply is not None:
             self._publisher.send(reply)
+
+
+def accepted(replies: Sequence[Message]) -> list[Message]:
+    """Keep the replies that are no refusal; raise the refusal when there is nothing else."""
+    found = [reply for reply in replies if not isinstance(reply, Problem)]
+    for reply in replies:
+        if isinstance(reply, Problem) and not found:
+            raise ProblemError(reply)
+    return found
 
 
 def dispatch(reactions: Sequence[Reaction]) -> BatchHandler:
