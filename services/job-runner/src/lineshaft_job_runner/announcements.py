@@ -88,13 +88,13 @@ def quarantined(
     return announce(event, tenant=tenant, traceparent=traceparent)
 
 
-def ended(outcome: Outcome, *, run_at: Any) -> Envelope[Any]:
-    """Say how an attempt ended; `run_at` is when the next one may begin."""
+def ended(outcome: Outcome, *, state: JobState, run_at: Any) -> Envelope[Any]:
+    """Say what followed an attempt's end: `state`; `run_at` is when the next one may begin."""
     job = outcome.job
     about: dict[str, Any] = {"job_id": job.id, "job_type": job.type, "attempt": job.attempt}
     error = outcome.error or JobError(code="unknown", message="")
     event: JobEvent
-    match outcome.state:
+    match state:
         case JobState.SUCCEEDED:
             event = JobSucceeded(
                 **about,

@@ -6,10 +6,9 @@ from typing import Any, Protocol
 
 from lineshaft_contracts.jobs import JobError, Progress
 
+from lineshaft_job_runner import storable
 from lineshaft_job_runner.job import ClaimedJob, StoredArtifact
 from lineshaft_job_runner.job_type import JobType, PermanentError, RetryableError
-
-ERROR_MESSAGE_MAX = 2_000
 
 OnProgress = Callable[[Progress], None]
 
@@ -75,7 +74,11 @@ def job_error(error: BaseException) -> JobError:
         case _:
             code, retryable = "unexpected_error", True
     message = str(error) if code != "unexpected_error" else f"{type(error).__name__}: {error}"
-    return JobError(code=code, message=message[:ERROR_MESSAGE_MAX], retryable=retryable)
+    return JobError(
+        code=storable.text(str(code))[: storable.CODE_MAX],
+        message=storable.text(message)[: storable.MESSAGE_MAX],
+        retryable=retryable,
+    )
 
 
 def object_key(job: ClaimedJob, name: str) -> str:

@@ -34,27 +34,41 @@ class _LoopExecution:
         self._task: asyncio.Task[Any] | None = None
 
     async def run(self) -> Success:
-        parameters = self._job_type.parameters.model_validate(self._job.parameters)
-        self._task = asyncio.ensure_future(self._job_type.run(self._context, parameters))
+        if self._context.cancelled:
+            raise StoppedError
         try:
-            result = await self._task
-        except asyncio.CancelledError:
-            self._task.cancel()
+            parameters = self._job_type.parameters.model_validate(self._job.parameters)
+            self._task = asyncio.ensure_future(self._job_type.run(self._context, parameters))
+            result = (await self._task).model_dump(mode="json")
+        except asyncio.CancelledError as error:
+            self._stop_task()
             if self._context.cancelled:
                 raise StoppedError from None
-            raise
-        except JobStoppedError:
-            raise StoppedError from None
+            if _is_being_cancelled():
+                raise
+            raise AttemptError(job_error(error)) from error
+        except JobStoppedError as error:
+            if self._context.cancelled:
+                raise StoppedError from None
+            raise AttemptError(job_error(error)) from error
         except Exception as error:
             raise AttemptError(job_error(error)) from error
-        return Success(
-            result=result.model_dump(mode="json"), artifacts=tuple(self._context.stored)
-        )
+        return Success(result=result, artifacts=tuple(self._context.stored))
+
+    def _stop_task(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
 
     def stop(self) -> None:
         self._context.cancel()
         if self._task is not None:
             asyncio.get_running_loop().call_later(self._grace_seconds, self._task.cancel)
+
+
+def _is_being_cancelled() -> bool:
+    """Whether somebody cancels us; otherwise the job itself raised CancelledError."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class LoopExecutor:

@@ -135,3 +135,5 @@ class ProgressUpdate:
 
     job: ClaimedJob
     progress: Progress
+    moved: bool = False
+    """Whether the progress is news to tell."""

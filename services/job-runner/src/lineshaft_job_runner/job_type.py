@@ -38,7 +38,11 @@ class RetryableError(Exception):
 
 
 class JobStoppedError(Exception):
-    """The attempt ended early because its context was cancelled."""
+    """The attempt ended early because its context was cancelled.
+
+    Raise it only when `context.cancelled` is set: the job is then cancelled, or given back without
+    using up the attempt. Raised unasked it is a failure like any other exception.
+    """
 
 
 class ArtifactFile(Protocol):

@@ -4,23 +4,25 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol, Self
 from uuid import UUID
 
 import structlog
 from lineshaft_common import tracing
 from lineshaft_common.metrics import BUCKETS
-from lineshaft_contracts.jobs import RESULT_BYTES_MAX, JobError, Progress
+from lineshaft_common.transient import is_transient
+from lineshaft_contracts.jobs import JobError, Progress
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge, Histogram
-from pydantic_core import to_json
 
+from lineshaft_job_runner import storable
 from lineshaft_job_runner.catalogue import Catalogue
-from lineshaft_job_runner.execution import AttemptError, Execution, Executor, StoppedError, Success
+from lineshaft_job_runner.execution import AttemptError, Executor, StoppedError
 from lineshaft_job_runner.job import ClaimedJob, Outcome, ProgressUpdate, Verdict
 from lineshaft_job_runner.job_type import Isolation
 from lineshaft_job_runner.retries import retry_in
+from lineshaft_job_runner.running import Running
 
 log = structlog.get_logger(__name__)
 
@@ -52,11 +54,7 @@ class Store(Protocol):
     async def heartbeat(
         self, updates: Sequence[ProgressUpdate], *, lease_seconds: float
     ) -> dict[UUID, bool]:
-        """Extend leases; by job still held whether to cancel it."""
-        ...
-
-    async def announce_progress(self, updates: Sequence[ProgressUpdate]) -> None:
-        """Publish progress."""
+        """Extend leases, tell progress; by lease token still held whether to cancel the job."""
         ...
 
     async def finish(self, outcomes: Sequence[Outcome]) -> set[UUID]:
@@ -70,29 +68,6 @@ class Store(Protocol):
     async def rescue(self) -> int:
         """Take jobs from silent workers."""
         ...
-
-
-@dataclass(kw_only=True)
-class _Running:
-    """An attempt under way."""
-
-    job: ClaimedJob
-    isolation: Isolation
-    execution: Execution
-    task: asyncio.Task[None] | None = None
-    progress: Progress = field(default_factory=Progress)
-    moved: bool = False
-    beaten_at: float = field(default_factory=time.monotonic)
-    stop_for: Verdict | None = None
-
-    def on_progress(self, progress: Progress) -> None:
-        self.progress = progress
-        self.moved = True
-
-    def stop(self, verdict: Verdict) -> None:
-        if self.stop_for is None:
-            self.stop_for = verdict
-            self.execution.stop()
 
 
 class Runner:
@@ -117,7 +92,7 @@ class Runner:
         self._executors = executors
         self._lease_seconds = lease_seconds
         self._stop_grace_seconds = stop_grace_seconds
-        self._running: dict[UUID, _Running] = {}
+        self._running: dict[UUID, Running] = {}  # By lease token: a job may be claimed again.
         self._ended: list[Outcome] = []
         self._ready = asyncio.Event()
         self._beat = asyncio.Event()
@@ -192,17 +167,20 @@ class Runner:
 
     def _start(self, job: ClaimedJob, isolation: Isolation, executor: Executor) -> None:
         job_type = self._catalogue.find(job.type)
-        running: _Running
+        running: Running
 
         def on_progress(progress: Progress) -> None:
             running.on_progress(progress)
 
+        for earlier in self._running.values():
+            if earlier.job.id == job.id:
+                self._lost(earlier)
         execution = executor.start(job, job_type, on_progress)
-        running = _Running(job=job, isolation=isolation, execution=execution)
-        self._running[job.id] = running
+        running = Running(job=job, isolation=isolation, execution=execution)
+        self._running[job.lease_token] = running
         running.task = asyncio.create_task(self._run(running), name=f"job-{job.id}")
 
-    async def _run(self, running: _Running) -> None:
+    async def _run(self, running: Running) -> None:
         job = running.job
         started = time.perf_counter()
         WAIT_SECONDS.labels(job.type).observe(job.waited_seconds)
@@ -221,9 +199,13 @@ class Runner:
             ):
                 outcome = await self._attempt(running, started)
         except AttemptError as error:
-            outcome = self._failure(job, error)
-        except (StoppedError, asyncio.CancelledError):
-            outcome = Outcome(job=job, verdict=running.stop_for or Verdict.RELEASED)
+            outcome = self._failure(running, error)
+        except (StoppedError, asyncio.CancelledError) as stop:
+            outcome = self._stopped(running, stop)
+        except Exception as error:
+            log.exception("attempt_failed_inside_the_runner", job_id=str(job.id))
+            reason = JobError(code="runner_error", message=type(error).__name__)
+            outcome = self._failure(running, AttemptError(reason))
         finally:
             RUNNING.labels(job.type).dec()
         RUN_SECONDS.labels(job.type).observe(time.perf_counter() - started)
@@ -231,7 +213,7 @@ class Runner:
         self._ended.append(replace(outcome, progress=running.progress))
         self._to_store.set()
 
-    async def _attempt(self, running: _Running, started: float) -> Outcome:
+    async def _attempt(self, running: Running, started: float) -> Outcome:
         job = running.job
         try:
             async with asyncio.timeout(job.timeout_seconds):
@@ -240,14 +222,10 @@ class Runner:
             raise AttemptError(
                 JobError(code="timeout", message=f"It ran longer than {job.timeout_seconds:g} s.")
             ) from None
-        except (AttemptError, StoppedError):
-            raise
-        except Exception as error:
-            log.exception("attempt_failed_inside_the_runner", job_id=str(job.id))
-            raise AttemptError(
-                JobError(code="runner_error", message=type(error).__name__)
-            ) from error
-        _check_size(success)
+        try:
+            storable.check(success.result, success.artifacts)
+        except storable.UnstorableError as error:
+            raise AttemptError(error.error) from error
         return Outcome(
             job=job,
             verdict=Verdict.SUCCEEDED,
@@ -257,30 +235,72 @@ class Runner:
         )
 
     @staticmethod
-    def _failure(job: ClaimedJob, error: AttemptError) -> Outcome:
+    def _failure(running: Running, failed: AttemptError) -> Outcome:
+        job, error = running.job, storable.error(failed.error)
+        if running.stop_for is Verdict.CANCELLED:  # However it ended: nobody wants it again.
+            return Outcome(job=job, verdict=Verdict.CANCELLED)
         log.warning(
             "attempt_failed",
             job_id=str(job.id),
             job_type=job.type,
             attempt=job.attempt,
-            code=error.error.code,
-            message=error.error.message,
-            traceback=error.log,
+            code=error.code,
+            message=error.message,
+            traceback=failed.log,
         )
-        wait = retry_in(error.error, attempt=job.attempt, attempts_max=job.attempts_max)
-        return Outcome(job=job, verdict=Verdict.FAILED, error=error.error, retry_in=wait)
+        wait = retry_in(error, attempt=job.attempt, attempts_max=job.attempts_max)
+        return Outcome(job=job, verdict=Verdict.FAILED, error=error, retry_in=wait)
+
+    def _stopped(self, running: Running, stop: BaseException) -> Outcome:
+        """Tell an attempt that was stopped from one that ended itself: only the first is free."""
+        task = asyncio.current_task()
+        ours = task is not None and task.cancelling() > 0
+        if running.stop_for is not None or ours:
+            return Outcome(job=running.job, verdict=running.stop_for or Verdict.RELEASED)
+        message = f"The job stopped although nobody had asked it to ({type(stop).__name__})."
+        return self._failure(
+            running, AttemptError(JobError(code="unexpected_error", message=message))
+        )
 
     async def _store_ends(self) -> None:
         """Store whatever ended while the last batch was being stored."""
-        await self._to_store.wait()
+        if not self._ended:  # Otherwise the last try failed, and they still wait.
+            await self._to_store.wait()
         self._to_store.clear()
         while self._ended:
             batch = list(self._ended)
-            await self._store.finish(batch)
-            del self._ended[: len(batch)]
-            for outcome in batch:
-                del self._running[outcome.job.id]
-            self._ready.set()
+            try:
+                await self._store.finish(batch)
+            except Exception as error:
+                if is_transient(error):
+                    raise
+                log.warning("ends_refused", count=len(batch), error=repr(error)[:300])
+                for outcome in batch:
+                    await self._finish_alone(outcome)
+            else:
+                self._stored(batch)
+
+    async def _finish_alone(self, outcome: Outcome) -> None:
+        """Store one end, or in its place that it cannot be stored."""
+        try:
+            await self._store.finish([outcome])
+        except Exception as error:
+            if is_transient(error):
+                raise
+            log.exception("end_refused", job_id=str(outcome.job.id))
+            reason = storable.unstorable("the database refused it").error
+            # When even this is refused, the store is at fault: all ends wait until it is not.
+            await self._store.finish(
+                [Outcome(job=outcome.job, verdict=Verdict.FAILED, error=reason)]
+            )
+        self._stored([outcome])
+
+    def _stored(self, outcomes: Sequence[Outcome]) -> None:
+        stored = {outcome.job.lease_token for outcome in outcomes}
+        self._ended = [o for o in self._ended if o.job.lease_token not in stored]
+        for token in stored:
+            self._running.pop(token, None)
+        self._ready.set()
 
     async def _heartbeat(self) -> None:
         """Keep the leases, pass progress on, and find out what was cancelled or lost."""
@@ -288,41 +308,68 @@ class Runner:
             await asyncio.wait_for(self._beat.wait(), BEAT_SECONDS)
         looking = self._beat.is_set()
         self._beat.clear()
+        await self._keep_leases(looking=looking)
+
+    async def _keep_leases(self, *, looking: bool = False) -> None:
         now = time.monotonic()
         due = [
             r
             for r in self._running.values()
-            if looking or r.moved or now - r.beaten_at > self._lease_seconds / 3
+            if not r.lost and (looking or r.moved or now - r.beaten_at > self._lease_seconds / 3)
         ]
         if not due:
             return
-        moved = [r for r in due if r.moved]
-        updates = [ProgressUpdate(job=r.job, progress=r.progress) for r in due]
+        updates = [ProgressUpdate(job=r.job, progress=r.progress, moved=r.moved) for r in due]
         for running in due:
             running.moved = False
-        held = await self._store.heartbeat(updates, lease_seconds=self._lease_seconds)
+        try:
+            held = await self._extend(updates)
+        except BaseException:
+            for running, update in zip(due, updates, strict=True):
+                running.moved = running.moved or update.moved
+            raise
         for running in due:
             running.beaten_at = now
-            if running.job.id not in held:
+            cancel = held.get(running.job.lease_token)
+            if cancel is None:
                 self._lost(running)
-            elif held[running.job.id]:
+            elif cancel:
                 running.stop(Verdict.CANCELLED)
-        if moved:
-            await self._store.announce_progress(
-                [ProgressUpdate(job=r.job, progress=r.progress) for r in moved]
-            )
 
-    def _lost(self, running: _Running) -> None:
-        """End an attempt that another worker has taken over, unless it is ending already."""
-        ending = any(o.job.lease_token == running.job.lease_token for o in self._ended)
-        if self._running.get(running.job.id) is running and not ending:
+    async def _extend(self, updates: Sequence[ProgressUpdate]) -> dict[UUID, bool]:
+        """Extend leases together; when something is refused, singly, and that without progress."""
+        try:
+            return await self._store.heartbeat(updates, lease_seconds=self._lease_seconds)
+        except Exception as error:
+            if is_transient(error):
+                raise
+            log.warning("progress_refused", count=len(updates), error=repr(error)[:300])
+            if len(updates) == 1:
+                bare = replace(updates[0], progress=Progress(), moved=False)
+                return await self._store.heartbeat([bare], lease_seconds=self._lease_seconds)
+        held: dict[UUID, bool] = {}
+        for update in updates:
+            held |= await self._extend([update])
+        return held
+
+    def _lost(self, running: Running) -> None:
+        """End an attempt whose job was taken over, unless it is ending already."""
+        token = running.job.lease_token
+        ending = any(o.job.lease_token == token for o in self._ended)
+        if self._running.get(token) is running and not ending and not running.lost:
             log.warning("lease_lost", job_id=str(running.job.id))
             ZOMBIES.inc()
+            running.lost = True
             running.stop(Verdict.RELEASED)
 
     async def _upkeep(self) -> None:
-        """Queue what is due and rescue what was lost; every worker does it, rows are locked."""
+        """Queue what is due and rescue what was lost; every worker does it, rows are locked.
+
+        A worker that was frozen or cut off keeps its own leases first, so that it never takes its
+        own running jobs for lost ones; while it cannot, it rescues nothing.
+        """
         await self._store.promote()
+        await self._keep_leases()
         await self._store.rescue()
         self._ready.set()
         await asyncio.sleep(POLL_SECONDS)
@@ -336,16 +383,3 @@ class _Loop(Protocol):
     async def __call__(self) -> None:
         """Do it once."""
         ...
-
-
-def _check_size(success: Success) -> None:
-    size = len(to_json(success.result))
-    if size > RESULT_BYTES_MAX:
-        raise AttemptError(
-            JobError(
-                code="result_too_large",
-                message=f"The result has {size} bytes, at most {RESULT_BYTES_MAX} are kept: "
-                "write an artifact instead.",
-                retryable=False,
-            )
-        )

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from lineshaft_common import outbox
 from lineshaft_common.postgres import Connection, Pool
-from lineshaft_contracts.jobs import JobError
+from lineshaft_contracts.jobs import JobError, JobState
 
 from lineshaft_job_runner import announcements
 from lineshaft_job_runner.job import (
@@ -160,11 +160,11 @@ class JobStore:
     async def heartbeat(
         self, updates: Sequence[ProgressUpdate], *, lease_seconds: float
     ) -> dict[UUID, bool]:
-        """Extend leases and store progress; by job whether to cancel it.
+        """Extend leases, store and announce progress; by lease token whether to cancel the job.
 
-        A job that is missing in the answer belongs to somebody else by now.
+        A token that is missing in the answer is no longer current: the job is somebody else's.
         """
-        async with self._pool.acquire() as connection:
+        async with self._transaction() as connection:
             rows = await connection.fetch(
                 """
                 UPDATE jobs SET lease_until = now() + $6, progress_done = u.done,
@@ -172,7 +172,7 @@ class JobStore:
                 FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::text[])
                      AS u (id, token, done, total, message)
                 WHERE jobs.id = u.id AND jobs.lease_token = u.token AND state = 'running'
-                RETURNING jobs.id, cancel_requested
+                RETURNING u.token, cancel_requested
                 """,
                 [u.job.id for u in updates],
                 [u.job.lease_token for u in updates],
@@ -181,21 +181,39 @@ class JobStore:
                 [u.progress.message for u in updates],
                 timedelta(seconds=lease_seconds),
             )
-        return {row["id"]: row["cancel_requested"] for row in rows}
-
-    async def announce_progress(self, updates: Sequence[ProgressUpdate]) -> None:
-        """Tell the world how far jobs are."""
-        async with self._transaction() as connection:
-            await outbox.add(connection, [announcements.progressed(u) for u in updates])
+            held = {row["token"]: row["cancel_requested"] for row in rows}
+            news = [u for u in updates if u.moved and u.job.lease_token in held]
+            await outbox.add(connection, [announcements.progressed(u) for u in news])
+        return held
 
     async def finish(self, outcomes: Sequence[Outcome]) -> set[UUID]:
         """Store how attempts ended; the jobs for which this worker still held the lease.
 
         running -> succeeded | failed | retrying | cancelled | queued, and nothing for the rest.
+        A job that somebody wants cancelled is not queued and not tried again: it is cancelled.
         """
         async with self._transaction() as connection:
             rows = await connection.fetch(
                 """
+                WITH ended AS (
+                    SELECT u.id, u.token, u.result, u.error, u.done, u.total, u.message,
+                           CASE WHEN NOT c.unwanted THEN u.state ELSE 'cancelled' END AS state,
+                           CASE WHEN NOT c.unwanted THEN u.retry_in END AS retry_in,
+                           CASE WHEN NOT c.unwanted THEN u.refund ELSE 0 END AS refund,
+                           u.allowance
+                    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[],
+                                $6::smallint[], $7::interval[], $8::interval[], $9::bigint[],
+                                $10::bigint[], $11::text[])
+                         AS u (id, token, state, result, error, refund, retry_in, allowance, done,
+                               total, message)
+                    JOIN jobs ON jobs.id = u.id AND jobs.lease_token = u.token
+                         AND jobs.state = 'running'
+                    CROSS JOIN LATERAL (
+                        SELECT jobs.cancel_requested AND u.state IN ('queued', 'retrying')
+                               AS unwanted
+                    ) c
+                    ORDER BY u.id FOR UPDATE OF jobs
+                )
                 UPDATE jobs SET state = u.state::job_state, lease_token = NULL,
                        lease_until = NULL, result = u.result::jsonb, error = u.error::jsonb,
                        attempt = attempt - u.refund, run_at = now() + u.retry_in,
@@ -205,13 +223,9 @@ class JobStore:
                                           THEN now() END,
                        progress_done = u.done, progress_total = u.total,
                        progress_message = u.message
-                FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[],
-                            $6::smallint[], $7::interval[], $8::interval[], $9::bigint[],
-                            $10::bigint[], $11::text[])
-                     AS u (id, token, state, result, error, refund, retry_in, allowance, done,
-                           total, message)
+                FROM ended AS u
                 WHERE jobs.id = u.id AND jobs.lease_token = u.token AND jobs.state = 'running'
-                RETURNING jobs.id, run_at
+                RETURNING u.token, jobs.run_at, jobs.state::text AS state
                 """,
                 [o.job.id for o in outcomes],
                 [o.job.lease_token for o in outcomes],
@@ -225,14 +239,18 @@ class JobStore:
                 [o.progress.total for o in outcomes],
                 [o.progress.message for o in outcomes],
             )
-            run_at = {row["id"]: row["run_at"] for row in rows}
-            held = [o for o in outcomes if o.job.id in run_at]
-            await self._end_attempts(connection, held)
-            await self._store_artifacts(connection, held)
+            became = {row["token"]: row for row in rows}
+            held = [(o, became[t]) for o in outcomes if (t := o.job.lease_token) in became]
+            await self._end_attempts(connection, [o for o, _ in held])
+            await self._store_artifacts(connection, [o for o, _ in held])
             await outbox.add(
-                connection, [announcements.ended(o, run_at=run_at[o.job.id]) for o in held]
+                connection,
+                [
+                    announcements.ended(o, state=JobState(row["state"]), run_at=row["run_at"])
+                    for o, row in held
+                ],
             )
-        return set(run_at)
+        return {o.job.id for o, _ in held}
 
     async def _end_attempts(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
         await connection.execute(
