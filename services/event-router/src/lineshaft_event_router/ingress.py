@@ -1,5 +1,7 @@
 """The way in for plant events: checked at the door, recorded once, passed on in order."""
 
+from collections import Counter as Counts
+from collections import Counter as Counts
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -69,8 +71,8 @@ class Ingress:
                 accepted = await self._inbox.accept(part)
             taken += len(part)
             REPEATED.inc(len(part) - len(accepted))
-            for envelope in accepted:
-                ACCEPTED.labels(envelope.type, lane).inc()
+            for type_, count in Counts(envelope.type for envelope in accepted).items():
+                ACCEPTED.labels(type_, lane).inc(count)
         if refused:
             await self._quarantine.record([why for _, why in refused])
         for delivery, why in refused:

@@ -23,6 +23,7 @@ WRITE_MESSAGES_MAX = 500
 WAITING_MESSAGES_MAX = 20_000
 
 PUBLISHED = Counter("lineshaft_amqp_published_total", "Messages by outcome", ["outcome"])
+CONFIRMED = PUBLISHED.labels("confirmed")
 
 
 class _Ticket:
@@ -198,5 +199,6 @@ class Publisher:
 
     @staticmethod
     def _settle(ticket: _Ticket, index: int, error: PublishError | None) -> None:
-        PUBLISHED.labels("confirmed" if error is None else type(error).__name__).inc()
+        outcome = CONFIRMED if error is None else PUBLISHED.labels(type(error).__name__)
+        outcome.inc()
         ticket.settle(index, error)

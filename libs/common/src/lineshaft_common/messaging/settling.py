@@ -114,11 +114,12 @@ class Settler:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, BACKOFF_SECONDS_MAX)
                 continue
+            parked = 0
             for received, delivery in pairs:
                 if delivery.parked is not None:
+                    parked += 1
                     await self._dead_letter(received, *delivery.parked)
-                else:
-                    CONSUMED.labels(self._queue.name, "handled").inc()
+            CONSUMED.labels(self._queue.name, "handled").inc(len(pairs) - parked)
             return True
 
     async def _try_alone(self, received: Received, delivery: Delivery[Any]) -> None:
