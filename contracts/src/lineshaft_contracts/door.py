@@ -1,8 +1,9 @@
 """The door for plant events: what the platform accepts from writers outside it.
 
 The same check stands behind `POST /api/events` and behind the AMQP ingress. It is closed, where
-consumers are open: unknown fields, unknown words and loose types are refused with a JSON
-Pointer to each, so that a typing error is seen by whoever made it.
+consumers are open: unknown fields of the data, unknown words and loose types are refused with a
+JSON Pointer to each, so that a typing error is seen by whoever made it. Extension attributes of
+CloudEvents that we do not know are dropped.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from lineshaft_contracts.registry import Contract, UnknownTypeError, envelope_ad
 EVENT_BYTES_MAX = 256 * 1024
 BATCH_EVENTS_MAX = 100
 DEPTH_MAX = 16
+TEXT_MAX = 255
 ID_BYTES_MAX = 255
 """What AMQP's message_id holds, in UTF-8."""
 FUTURE_MAX = timedelta(minutes=5)
@@ -187,6 +189,14 @@ def _judged(envelope: Envelope[Any]) -> Iterator[FieldProblem]:
     else:
         if path.tenant != envelope.tenant:
             yield _problem("/source", "tenant_mismatch", "must begin with the event's tenant")
+    if envelope.tenant.startswith("_"):
+        yield _problem("/tenant", "reserved", "names that begin with _ belong to the platform")
+    for name in ("id", "subject", "sequence", "dataref", "partitionkey"):
+        text: str = getattr(envelope, name) or ""
+        if not text.isprintable():
+            yield _problem(f"/{name}", "control_character", "control characters are not accepted")
+        if len(text) > TEXT_MAX:
+            yield _problem(f"/{name}", "string_too_long", f"at most {TEXT_MAX} characters")
     if len(envelope.id.encode()) > ID_BYTES_MAX:
         yield _problem("/id", "string_too_long", f"at most {ID_BYTES_MAX} bytes of UTF-8")
     if envelope.time > datetime.now(UTC) + FUTURE_MAX:

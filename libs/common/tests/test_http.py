@@ -1,5 +1,6 @@
 """What every service's HTTP side does with errors, health, metrics and traces."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -149,3 +150,39 @@ async def test_a_broken_traceparent_breaks_nothing(
     headers = {"traceparent": traceparent}
     async with client.post("/take", data=b'{"size": 1}', headers=headers) as response:
         assert response.status == 200
+
+
+async def test_a_connection_that_sends_no_whole_request_is_closed() -> None:
+    app = http.create_app(Health())
+    async with http.serve(app, host="127.0.0.1", port=0, first_request_seconds=0.2) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        patient_reader, patient = await asyncio.open_connection("127.0.0.1", port)
+        patient.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await patient_reader.readline()).startswith(b"HTTP/1.1 200")
+        await asyncio.sleep(0.4)  # Longer than a first request may take.
+        patient.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(5):
+            while b"HTTP/1.1 200" not in await patient_reader.readline():
+                pass
+        patient.close()
+
+
+async def test_an_error_in_the_middle_of_an_answer_does_not_start_a_second_one() -> None:
+    async def begin(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"half")
+        raise RuntimeError("in the middle")
+
+    app = http.create_app(Health())
+    app.router.add_get("/half", begin)
+    async with http.serve(app, host="127.0.0.1", port=0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /half HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b"problem" not in answer

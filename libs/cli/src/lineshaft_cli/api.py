@@ -24,8 +24,9 @@ class ApiError(LocalError):
         self.status = status
         self.body = body
         problem = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+        title = problem.get("title") or str(cast("object", body))[:200]
         lines = [
-            f"{status} {problem.get('code', '')}: {problem.get('title', str(cast('object', body))[:200])}",
+            f"{status} {problem.get('code', '')}: {title}",
             str(problem.get("detail", "")),
             *(f"  {e['pointer']}: {e['message']}" for e in problem.get("errors", ())),
         ]

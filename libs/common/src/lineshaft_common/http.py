@@ -1,5 +1,7 @@
 """An aiohttp application with what every service has: problems, health, metrics, traces."""
 
+import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -7,6 +9,7 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 from lineshaft_contracts.problems import Problem, ProblemError, invalid
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
@@ -205,13 +208,33 @@ def create_app(health: Health, *, body_bytes_max: int = 1_048_576) -> web.Applic
 
 
 @asynccontextmanager
-async def serve(app: web.Application, *, host: str, port: int) -> AsyncGenerator[int]:
-    """Accept requests inside the block and give the port; on leaving, finish those under way."""
+async def serve(
+    app: web.Application, *, host: str, port: int, first_request_seconds: float = 15.0
+) -> AsyncGenerator[int]:
+    """Accept requests inside the block and give the port; on leaving, finish those under way.
+
+    A connection that has not sent a whole request head in `first_request_seconds` is closed.
+    """
     runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=5.0)
     await runner.setup()
+    loop = asyncio.get_running_loop()
+
+    def accept() -> RequestHandler:
+        if runner.server is None:
+            raise ConnectionAbortedError("the server is closed")
+        connection = runner.server()
+        loop.call_later(first_request_seconds, _close_if_silent, connection)
+        return connection
+
     try:
-        site = web.TCPSite(runner, host, port, backlog=1024)
-        await site.start()
-        yield runner.addresses[0][1]
+        listener = await loop.create_server(accept, host, port, backlog=1024)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(listener.close)
+            yield listener.sockets[0].getsockname()[1]
     finally:
         await runner.cleanup()
+
+
+def _close_if_silent(connection: RequestHandler) -> None:
+    if connection._request_count == 0:  # noqa: SLF001 - held by tests/test_http.py.
+        connection.force_close()

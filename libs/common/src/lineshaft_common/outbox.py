@@ -12,7 +12,6 @@ from prometheus_client import Counter, Gauge
 from lineshaft_common.messaging.bus import (
     Bus,
     Outgoing,
-    UnroutableError,
     UnsendableError,
     traced,
 )
@@ -25,8 +24,6 @@ BATCH_MAX = 500
 POLL_SECONDS = 1.0
 STOP_SECONDS = 5.0
 LOCK = "lineshaft_outbox"
-HOPELESS = (UnroutableError, UnsendableError)
-"""Outcomes that no repetition changes."""
 
 RELAYED = Counter("lineshaft_outbox_relayed_total", "Messages relayed by outcome", ["outcome"])
 WAITING = Gauge("lineshaft_outbox_batch", "Messages in the last batch that was relayed")
@@ -123,10 +120,10 @@ class OutboxRelay:
             sent = list[int]()
             for row, error in zip(rows, outcomes, strict=True):
                 RELAYED.labels("confirmed" if error is None else type(error).__name__).inc()
-                if isinstance(error, HOPELESS):
+                if isinstance(error, UnsendableError):
                     # Nobody will ever take it from here: it must not hold up the others.
                     log.error("outbox_undeliverable", type=row["type"], error=str(error)[:300])
-                if error is None or isinstance(error, HOPELESS):
+                if error is None or isinstance(error, UnsendableError):
                     sent.append(row["id"])
                     continue
                 break  # Order is kept: what follows a message that failed is sent again after it.

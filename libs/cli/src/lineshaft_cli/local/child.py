@@ -155,6 +155,7 @@ class Child:
                 cwd=spec.directory,
                 env=dict(spec.environment),
                 start_new_session=True,
+                umask=0o077,  # What a process writes is its own user's.
                 preexec_fn=partial(die_with, os.getpid(), spec.orphan_signal),
                 user=spec.account.uid,
                 group=spec.account.gid,

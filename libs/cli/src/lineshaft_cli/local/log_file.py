@@ -17,7 +17,7 @@ class LogFile:
 
     def open(self) -> int:
         """Return a descriptor that a child writes to; appending, so that truncation is safe."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         return os.open(self.path, flags, 0o600)
 
