@@ -12,7 +12,8 @@ from lineshaft_cdn_edge.settings import EdgeSettings
 from lineshaft_common.messaging import on
 from lineshaft_common.testing import MemoryBus
 from lineshaft_contracts.cdn import AssetMetricsReported, AssetsPurged, PurgeAssets, PurgeScope
-from lineshaft_contracts.envelope import uuid7
+from lineshaft_contracts.envelope import envelop, uuid7
+from lineshaft_contracts.problems import ProblemError
 from lineshaft_contracts.registry import read
 from lineshaft_contracts.topology import DEAD_LETTERS, EDGES, MONITOR_TELEMETRY
 
@@ -90,15 +91,35 @@ async def test_a_region_that_was_away_catches_up(world: Any, answer: Any) -> Non
         assert len(world.store) == 0
 
 
-@pytest.mark.parametrize("command", [{"url": "/%zz"}, {"url": "/", "scope": "tag"}])
-async def test_a_purge_that_cannot_be_carried_out_is_put_aside(
+IMPOSSIBLE = pytest.mark.parametrize("command", [{"url": "/%zz"}, {"url": "/", "scope": "tag"}])
+
+
+@IMPOSSIBLE
+async def test_whoever_waits_for_a_purge_that_cannot_be_carried_out_is_told_why(
     world: Any, command: dict[str, str]
 ) -> None:
     bus = MemoryBus()
     commands = PurgeCommands(world.edge.purger, bus, region="us-east")
     asked = PurgeAssets.model_validate({"purge_id": UUID(int=1), **command})
     async with bus.subscribe(EDGES["us-east"], on(PurgeAssets, commands.on_purge_assets)):
-        assert await ask(bus, asked) == {}
+        with pytest.raises(ProblemError) as refused:
+            await ask(bus, asked)
+    problem = refused.value.problem
+    assert (problem.status, problem.code) == (422, "invalid_url")
+    assert problem.detail
+    assert not bus.waiting(DEAD_LETTERS)
+    assert commands.count == 0
+
+
+@IMPOSSIBLE
+async def test_a_purge_that_cannot_be_carried_out_and_nobody_waits_for_is_put_aside(
+    world: Any, command: dict[str, str]
+) -> None:
+    bus = MemoryBus()
+    commands = PurgeCommands(world.edge.purger, bus, region="us-east")
+    asked = PurgeAssets.model_validate({"purge_id": UUID(int=1), **command})
+    async with bus.subscribe(EDGES["us-east"], on(PurgeAssets, commands.on_purge_assets)):
+        await bus.publish(envelop(asked, source="/test", tenant="acme"))
     assert len(bus.waiting(DEAD_LETTERS)) == 1
     assert commands.count == 0
 

@@ -39,4 +39,5 @@ async def main() -> None:
             await until_terminated()
 
 
-run(main)
+if __name__ == "__main__":
+    run(main)
