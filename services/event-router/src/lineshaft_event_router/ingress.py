@@ -1,7 +1,6 @@
 """The way in for plant events: checked at the door, recorded once, passed on in order."""
 
 from collections import Counter as Counts
-from collections import Counter as Counts
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
