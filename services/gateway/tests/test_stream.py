@@ -1,7 +1,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,11 @@ from lineshaft_common.messaging.bus import Outgoing
 from lineshaft_common.testing import MemoryBus
 from lineshaft_contracts.envelope import PLATFORM_TENANT
 from lineshaft_contracts.topology import PLATFORM_LOG
+from lineshaft_gateway.following import CHUNK_BYTES, Follower, Resume
 from lineshaft_gateway.keys import Scope
+from lineshaft_gateway.limits import ReplayTurns
 from lineshaft_gateway.live import Position
+from lineshaft_gateway.stream_filter import StreamFilter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -248,6 +251,94 @@ async def test_events_that_come_during_a_replay_are_not_lost(make_world: MakeWor
         async with stream(world, last=f"{EPOCH}-0") as events:
             assert await events.numbers(599) == list(range(1, 600))
         await publishing
+
+
+async def test_a_replayed_stream_that_is_live_holds_no_place(make_world: MakeWorld) -> None:
+    async with make_world(ring_frames_max=5, replays_max=1) as world:
+        await append(world.bus, *range(50))
+        await seen(world, 49)
+        async with stream(world, last=f"{EPOCH}-10") as one:
+            assert await one.numbers(39) == list(range(11, 50))
+            await append(world.bus, 50)
+            assert await one.numbers(1) == [50]
+            async with stream(world, last=f"{EPOCH}-10") as two:
+                assert await two.numbers(40) == list(range(11, 51))
+
+
+class HeldLog(MemoryBus):
+    """Replays begin only when they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = asyncio.Event()
+        self.replays = 0
+
+    @asynccontextmanager
+    async def read_log(self, queue: Any, start: Any) -> AsyncGenerator[Any]:
+        if isinstance(start, int) and start > 0:
+            self.replays += 1
+            await self.released.wait()
+        async with super().read_log(queue, start) as records:
+            yield records
+
+
+async def test_replays_above_a_tenants_share_wait_and_leave_room_for_others(
+    make_world: MakeWorld,
+) -> None:
+    bus = HeldLog()
+    settings = {"ring_frames_max": 5, "replays_max": 2, "replays_per_tenant_max": 1}
+    async with make_world(bus=bus, **settings) as world:
+        await append(bus, *range(50))
+        await append(bus, 50, tenant="globex")
+        await append(bus, *range(51, 60))
+        await seen(world, 59)
+        acme, other = world.key("acme"), world.key("globex")
+        async with (
+            stream(world, key=acme, last=f"{EPOCH}-10"),
+            stream(world, key=acme, last=f"{EPOCH}-48") as second,
+        ):
+            async with asyncio.timeout(5):
+                while second.comments < 2:
+                    line = await second.response.content.readline()
+                    second.comments += line.startswith(b": heartbeat")
+            assert bus.replays == 1
+            async with stream(world, key=other, last=f"{EPOCH}-40") as third:
+                async with asyncio.timeout(5):
+                    while bus.replays < 2:
+                        await asyncio.sleep(0.005)
+                bus.released.set()
+                assert await third.numbers(1) == [50]
+                assert await second.numbers(2) == [49, 51]
+
+
+@pytest.mark.parametrize("ring_frames_max", [20_000, 5])
+async def test_no_write_is_larger_than_its_limit(
+    make_world: MakeWorld, ring_frames_max: int
+) -> None:
+    """From the ring, from the log, and from the queue of a stream that is live."""
+    async with make_world(ring_frames_max=ring_frames_max) as world:
+        await append(world.bus, *range(100), dataref="x" * 10_000)
+        await seen(world, 99)
+        follower = Follower(
+            world.live,
+            world.bus,
+            StreamFilter(tenants=frozenset({"acme"})),
+            replays=ReplayTurns(total_max=1, per_tenant_max=1),
+            tenant="acme",
+            heartbeat_seconds=0.2,
+        )
+        found, longest, more = 0, 0, True
+        async with asyncio.timeout(10), aclosing(follower.chunks(Resume(offset=0))) as chunks:
+            async for chunk in chunks:
+                found += chunk.count(b"id: ")
+                longest = max(longest, len(chunk))
+                if found == 99 and more and chunk.startswith(b": heartbeat"):
+                    more = False
+                    await append(world.bus, *range(100, 150), dataref="x" * 10_000)
+                    await seen(world, 149)
+                if found == 149:
+                    break
+        assert longest <= CHUNK_BYTES + 1000
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,6 +13,7 @@ from lineshaft_common.messaging.bus import Bus
 from lineshaft_contracts.topology import EVENTS_LOG
 from pydantic_core import to_json
 
+from lineshaft_gateway.limits import ReplayTurns
 from lineshaft_gateway.live import LiveLog
 from lineshaft_gateway.ring import FellBehindError, Frame, UnreadableRecordError, frame_of
 from lineshaft_gateway.stream_filter import StreamFilter
@@ -22,9 +24,13 @@ QUEUE_FRAMES_MAX = 2000
 QUEUE_BYTES_MAX = 2 * 1024 * 1024
 RING_STEP = 500
 CHUNK_BYTES = 32 * 1024
+"""Most bytes of one write, unless a single event is larger: a client must not fill the memory."""
 GATHER_SECONDS = 0.02
 """Least time between two writes to one client: under load several events share a write."""
 REPLAY_SECONDS_MAX = 600.0
+TURN_SECONDS_MAX = 60.0
+"""How long a stream waits until it may replay; then it ends, and the client comes again."""
+TURN_CHECK_SECONDS = 1.0
 AHEAD_MAX = 1000
 """How far another gateway process may be ahead of this one."""
 
@@ -71,11 +77,20 @@ class Follower:
     """Yields the bytes of one stream; its memory is bounded, a slow reader is let go."""
 
     def __init__(
-        self, live: LiveLog, bus: Bus, filter_: StreamFilter, *, heartbeat_seconds: float
+        self,
+        live: LiveLog,
+        bus: Bus,
+        filter_: StreamFilter,
+        *,
+        replays: ReplayTurns,
+        tenant: str,
+        heartbeat_seconds: float,
     ) -> None:
         self._live = live
         self._bus = bus
         self._filter = filter_
+        self._replays = replays
+        self._tenant = tenant
         self._heartbeat_seconds = heartbeat_seconds
         self._position = -1
         self._queue: deque[Frame] = deque()
@@ -83,6 +98,7 @@ class Follower:
         self._arrived = asyncio.Event()
         self._overflowed = False
         self._ended = False
+        self._gave_up = False
         self._spoke = 0.0
 
     def offer(self, frame: Frame) -> bool:
@@ -104,13 +120,11 @@ class Follower:
         self._arrived.set()
 
     @property
-    def is_too_slow(self) -> bool:
-        """Whether it was let go."""
-        return self._overflowed
-
-    def needs_replay(self, resume: Resume) -> bool:
-        """Whether it will have to read the log itself."""
-        return resume.offset is not None and not self._live.ring.covers(resume.offset)
+    def end_reason(self) -> str:
+        """Why it ended by itself."""
+        if self._overflowed:
+            return "too_slow"
+        return "replay_busy" if self._gave_up else "server_stopped"
 
     async def chunks(self, resume: Resume) -> AsyncGenerator[bytes]:
         """Yield what is to be sent; ends when the client is too slow or the process stops."""
@@ -119,25 +133,32 @@ class Follower:
             yield self._reset(resume.reset)
         elif resume.offset is not None:
             self._position = resume.offset
-            if self.needs_replay(resume):
-                async for chunk in self._replay():
-                    yield chunk
+            if not self._live.ring.covers(resume.offset):
+                async with aclosing(self._replay_in_turn()) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            if self._gave_up:
+                return
         else:
             self._position = self._live.ring.head
-        try:
-            while frames := self._live.ring.after(self._position, RING_STEP):
-                self._position = frames[-1].offset
-                chunk = self._joined(frames)
-                if chunk:
-                    yield chunk
-        except FellBehindError:
-            self._overflowed = True
+        for chunk in self._from_ring():
+            yield chunk
         # No await since the ring was empty: nothing can come between.
         with self._live.attached(self, self._filter.tenants):
             while not (self._ended or self._live.closing or self._overflowed):
                 yield await self._next()
         if self._overflowed:
             yield self._event("too-slow", {"detail": "Read faster, or ask for fewer events."})
+
+    def _from_ring(self) -> Generator[bytes]:
+        try:
+            while frames := self._live.ring.after(self._position, RING_STEP, CHUNK_BYTES):
+                self._position = frames[-1].offset
+                chunk = self._joined(frames)
+                if chunk:
+                    yield chunk
+        except FellBehindError:
+            self._overflowed = True
 
     async def _next(self) -> bytes:
         if not self._queue and not self._ended:
@@ -148,16 +169,39 @@ class Follower:
                 return HEARTBEAT
         loop = asyncio.get_running_loop()
         early = self._spoke + GATHER_SECONDS - loop.time()
-        if early > 0:
+        if early > 0 and self._queue_bytes < CHUNK_BYTES:
             await asyncio.sleep(early)
         self._spoke = loop.time()
         self._arrived.clear()
-        frames = list(self._queue)
-        self._queue.clear()
-        self._queue_bytes = 0
+        frames: list[Frame] = []
+        size = 0
+        while self._queue and (not frames or size + len(self._queue[0].text) <= CHUNK_BYTES):
+            frames.append(self._queue.popleft())
+            size += len(frames[-1].text)
+        self._queue_bytes -= size
         if frames:
             self._position = frames[-1].offset
         return b"".join(frame.encoded(self._live.epoch) for frame in frames)
+
+    async def _replay_in_turn(self) -> AsyncGenerator[bytes]:
+        """Replay when a place is free, and hold it no longer than that; until then say so."""
+        loop = asyncio.get_running_loop()
+        began = spoke = loop.time()
+        with self._replays.asked(self._tenant) as turn:
+            while not turn.done():
+                await asyncio.wait(
+                    {turn}, timeout=min(TURN_CHECK_SECONDS, self._heartbeat_seconds)
+                )
+                now = loop.time()
+                if self._live.closing or now - began > TURN_SECONDS_MAX:
+                    self._gave_up = not self._live.closing
+                    return
+                if not turn.done() and now - spoke >= self._heartbeat_seconds:
+                    yield HEARTBEAT
+                    spoke = now
+            async with aclosing(self._replay()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
     async def _replay(self) -> AsyncGenerator[bytes]:
         """Read the log from the position up to where the ring begins."""
@@ -177,11 +221,14 @@ class Follower:
                     self._position = record.offset
                     frame = _frame(record.offset, record.tenant, record.body)
                     if frame is not None and self._filter.wants(frame):
+                        if pending and size + len(frame.text) > CHUNK_BYTES:
+                            yield self._joined(pending)
+                            pending, size, spoke = [], 0, loop.time()
                         pending.append(frame)
                         size += len(frame.text)
                     done = self._live.ring.covers(self._position)
                     quiet = loop.time() - spoke > self._heartbeat_seconds
-                    if pending and (done or quiet or size > CHUNK_BYTES):
+                    if pending and (done or quiet):
                         yield self._joined(pending)
                         pending, size, spoke = [], 0, loop.time()
                     elif quiet:

@@ -1,5 +1,6 @@
-"""Limits of this process: requests per key (token buckets) and open streams per tenant."""
+"""Limits of this process: requests per key, open streams and replays per tenant."""
 
+import asyncio
 import math
 import time
 from collections import Counter, OrderedDict
@@ -91,6 +92,50 @@ class StreamLimits:
             self._open[tenant] -= 1
             if not self._open[tenant]:
                 del self._open[tenant]
+
+
+class ReplayTurns:
+    """Who may read the log now; the rest wait, first come first served within a tenant's share.
+
+    A share below the total keeps one tenant from holding every place.
+    """
+
+    def __init__(self, *, total_max: int, per_tenant_max: int) -> None:
+        self._total_max = total_max
+        self._per_tenant_max = per_tenant_max
+        self._running: Counter[str] = Counter()
+        self._waiting: list[tuple[str, asyncio.Future[None]]] = []
+
+    @contextmanager
+    def asked(self, tenant: str) -> Generator[asyncio.Future[None]]:
+        """Yield a future that is done when it is this one's turn; gives it up after the block."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        place = (tenant, turn)
+        self._waiting.append(place)
+        self._admit()
+        try:
+            yield turn
+        finally:
+            if turn.done():
+                self._running[tenant] -= 1
+                if not self._running[tenant]:
+                    del self._running[tenant]
+                self._admit()
+            else:
+                self._waiting.remove(place)
+
+    def _admit(self) -> None:
+        still: list[tuple[str, asyncio.Future[None]]] = []
+        for tenant, turn in self._waiting:
+            if (
+                self._running.total() < self._total_max
+                and self._running[tenant] < self._per_tenant_max
+            ):
+                self._running[tenant] += 1
+                turn.set_result(None)
+            else:
+                still.append((tenant, turn))
+        self._waiting = still
 
 
 TOO_MANY_STREAMS = Problem(

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -105,12 +106,20 @@ class Ring:
         """Whether everything after this offset is here."""
         return offset >= self.floor
 
-    def after(self, offset: int, limit: int) -> list[Frame]:
-        """Give the frames that follow an offset; raises FellBehindError."""
+    def after(self, offset: int, limit: int, bytes_max: int | None = None) -> list[Frame]:
+        """Give the frames that follow an offset; raises FellBehindError.
+
+        At most `bytes_max` bytes of them, but always one when there is one.
+        """
         if not self.covers(offset):
             raise FellBehindError(offset)
         start = bisect_right(self._frames, offset, lo=self._first, key=lambda frame: frame.offset)
-        return self._frames[start : start + limit]
+        frames = self._frames[start : start + limit]
+        if bytes_max is not None:
+            for count, size in enumerate(accumulate(len(frame.text) for frame in frames)):
+                if size > bytes_max:
+                    return frames[: max(1, count)]
+        return frames
 
     def find(self, offset: int) -> Frame | None:
         """Give the frame at an offset; None when it has none or is not here."""

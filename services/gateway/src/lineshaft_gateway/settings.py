@@ -31,6 +31,8 @@ class GatewaySettings(DatabaseSettings):
     streams_per_tenant_max: Annotated[int, Field(ge=1)] = 1000
     replays_max: Annotated[int, Field(ge=1)] = 16
     """Streams that read the log at once because the ring no longer holds what they missed."""
+    replays_per_tenant_max: Annotated[int, Field(ge=1)] = 4
+    """How many of these one tenant may have; its others wait."""
     ring_frames_max: Annotated[int, Field(ge=1)] = 20_000
     ring_bytes_max: Annotated[int, Field(ge=1024)] = 16 * MEBIBYTE
     """Recent events kept in memory for streams that come back."""

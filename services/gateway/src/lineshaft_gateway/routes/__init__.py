@@ -14,7 +14,7 @@ from lineshaft_gateway.event_intake import EventDesk
 from lineshaft_gateway.job_submission import JobDesk
 from lineshaft_gateway.keyring import Keyring
 from lineshaft_gateway.keys import KeyStore
-from lineshaft_gateway.limits import RateLimiter, StreamLimits
+from lineshaft_gateway.limits import RateLimiter, ReplayTurns, StreamLimits
 from lineshaft_gateway.live import LiveLog
 from lineshaft_gateway.operations import Operation
 from lineshaft_gateway.purge import Purger
@@ -83,7 +83,9 @@ def _streams(settings: GatewaySettings, live: LiveLog, bus: Bus, keyring: Keyrin
         streams=StreamLimits(
             total_max=settings.streams_max, per_tenant_max=settings.streams_per_tenant_max
         ),
-        replays=StreamLimits(total_max=settings.replays_max, per_tenant_max=settings.replays_max),
+        replays=ReplayTurns(
+            total_max=settings.replays_max, per_tenant_max=settings.replays_per_tenant_max
+        ),
         heartbeat_seconds=settings.heartbeat_seconds,
     )
 

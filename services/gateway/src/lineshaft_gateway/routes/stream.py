@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lineshaft_gateway.following import Follower, Resume, resume_from
 from lineshaft_gateway.keyring import Keyring
 from lineshaft_gateway.keys import Scope
-from lineshaft_gateway.limits import StreamLimits
+from lineshaft_gateway.limits import ReplayTurns, StreamLimits
 from lineshaft_gateway.live import LiveLog
 from lineshaft_gateway.operations import Answer, Call, Operation, Parameter
 from lineshaft_gateway.stream_filter import StreamFilter
@@ -75,7 +75,7 @@ class StreamRoutes:
         keyring: Keyring,
         *,
         streams: StreamLimits,
-        replays: StreamLimits,
+        replays: ReplayTurns,
         heartbeat_seconds: float,
     ) -> None:
         self._live = live
@@ -99,19 +99,21 @@ class StreamRoutes:
         last_event_id = call.request.headers.get("Last-Event-ID", query.last_event_id)
         resume = resume_from(last_event_id, epoch=self._live.epoch, head=self._live.ring.head)
         follower = Follower(
-            self._live, self._bus, stream_filter(call), heartbeat_seconds=self._heartbeat_seconds
+            self._live,
+            self._bus,
+            stream_filter(call),
+            replays=self._replays,
+            tenant=call.principal.tenant,
+            heartbeat_seconds=self._heartbeat_seconds,
         )
-        if not follower.needs_replay(resume):
-            return await self._send(call, follower, resume)
-        with self._replays.opened("replays"):
-            return await self._send(call, follower, resume)
+        return await self._send(call, follower, resume)
 
     async def _send(self, call: Call, follower: Follower, resume: Resume) -> web.StreamResponse:
         response = web.StreamResponse(headers=FIELDS)
         await response.prepare(call.request)
         loop = asyncio.get_running_loop()
         key_checked = loop.time()
-        reason = "server_stopped"
+        reason = ""
         try:
             async with aclosing(follower.chunks(resume)) as chunks:
                 async for chunk in chunks:
@@ -124,7 +126,7 @@ class StreamRoutes:
                         reason = "key_revoked"
                         await response.write(REVOKED)
                         break
-            reason = "too_slow" if follower.is_too_slow else reason
+            reason = reason or follower.end_reason
             await response.write_eof()
         except TimeoutError:
             reason = "stuck"
@@ -133,7 +135,7 @@ class StreamRoutes:
         except ConnectionError:
             reason = "client_gone"
         finally:
-            ENDED.labels(reason).inc()
+            ENDED.labels(reason or "broken_off").inc()
         return response
 
     async def _is_valid(self, call: Call) -> bool:
@@ -156,7 +158,8 @@ class StreamRoutes:
                     "structured mode, `id` a position. After a lost connection send it as "
                     "`Last-Event-ID`: nothing is left out. When that is not possible (position "
                     "malformed, of another log, or expired) an event `reset` says why, and the "
-                    "stream goes on live. A slow reader gets `too-slow` and is disconnected. "
+                    "stream goes on live. While too many streams catch up, a resumed one waits. "
+                    "A slow reader gets `too-slow` and is disconnected. "
                     "Events of the platform itself need `system:read` as well."
                 ),
                 handle=self.stream,
