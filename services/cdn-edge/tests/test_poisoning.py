@@ -1,10 +1,13 @@
 """What must not get into the cache, or out of it to the wrong person."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from lineshaft_cdn_edge.fields import Fields
 from lineshaft_cdn_edge.messages import Result
+from lineshaft_cdn_edge.policy import CREDENTIAL_FIELDS, load_policy
 
 FRESH = {"Cache-Control": "max-age=60"}
 
@@ -99,6 +102,90 @@ async def test_a_page_made_for_a_cookie_is_not_shared_on_a_guess(world: Any, ans
     await world.ask("/home", {"Cookie": "session=ann"})
     assert world.origin.requests[0].fields["Cookie"] == "session=ann"
     assert len(world.store) == 0
+
+
+CREDENTIALS = pytest.mark.parametrize(
+    "name",
+    [
+        "X-Api-Key",
+        "api-key",
+        "X-Auth-Token",
+        "X-Access-Token",
+        "X-CSRF-Token",
+        "Proxy-Authorization",
+        "X-Amz-Security-Token",
+    ],
+)
+
+
+@CREDENTIALS
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Content-Type": "application/json"},
+        {"Content-Type": "application/json", "Cache-Control": "public"},
+        {"Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT", "ETag": '"1"'},
+        {"Cache-Control": "max-age=60"},
+        {"Cache-Control": "no-cache", "ETag": '"1"'},
+        {"Content-Type": "application/json", "Cache-Control": "public, max-age=x"},
+    ],
+)
+async def test_a_body_made_for_credentials_is_not_given_to_others(
+    world: Any, answer: Any, name: str, fields: dict[str, str]
+) -> None:
+    world.will(answer(fields=fields, body=b"alice"), answer(fields=fields, body=b"all"))
+    assert (await world.ask("/key.json", {name: "alice"})).body == b"alice"
+    await world.settled()
+    assert len(world.store) == 0
+    assert (await world.ask("/key.json")).body == b"all"
+
+
+@CREDENTIALS
+async def test_an_error_made_for_credentials_is_not_remembered(
+    world: Any, answer: Any, name: str
+) -> None:
+    world.will(answer(status=404), answer(body=b"here", fields=FRESH))
+    assert (await world.ask("/a", {name: "alice"})).status == 404
+    assert (await world.ask("/a")).body == b"here"
+
+
+@pytest.mark.parametrize("control", ["public, max-age=60", "s-maxage=60"])
+async def test_what_the_origin_declares_for_everybody_is_stored_whoever_asked(
+    world: Any, answer: Any, control: str
+) -> None:
+    world.will(answer(fields={"Cache-Control": control}))
+    await world.ask("/key.json", {"X-Api-Key": "alice"})
+    assert (await world.ask("/key.json")).result is Result.HIT
+
+
+async def test_credentials_keep_nothing_out_of_the_store_for_others(
+    world: Any, answer: Any
+) -> None:
+    world.will(answer(fields={"Content-Type": "application/json"}))
+    await world.ask("/a.json", {"X-Api-Key": "alice"})
+    await world.ask("/a.json")
+    assert (await world.ask("/a.json")).result is Result.HIT
+
+
+async def test_nobody_waits_for_an_answer_made_for_the_credentials_of_another(
+    world: Any, answer: Any
+) -> None:
+    gate = asyncio.Event()
+    fields = {"Content-Type": "application/json"}
+    world.will(answer(gate=gate, fields=fields, body=b"alice"), answer(fields=fields, body=b"all"))
+    alice = asyncio.ensure_future(world.ask("/key.json", {"X-Api-Key": "alice"}))
+    await world.until(lambda: world.origin.count == 1)
+    assert (await world.ask("/key.json")).body == b"all"
+    gate.set()
+    assert (await alice).body == b"alice"
+
+
+def test_a_policy_names_the_fields_that_carry_credentials() -> None:
+    policy = load_policy()
+    assert policy.credential_request_fields == CREDENTIAL_FIELDS
+    other = policy.model_copy(update={"credential_request_fields": ("X-Who",)})
+    assert other.carries_credentials(Fields({"x-who": "alice"}))
+    assert not other.carries_credentials(Fields({"X-Api-Key": "alice"}))
 
 
 @pytest.mark.parametrize("word", ["no-store", "private"])

@@ -108,6 +108,7 @@ class Fetcher:
         return (
             visit.wishes.no_store
             or "authorization" in visit.request.fields
+            or self._policy.carries_credentials(visit.request.fields)
             or (visit.entry is not None and not visit.entry.collapses)
             or self._store.is_uncacheable(visit.key, self._clock.monotonic())
         )

@@ -13,9 +13,40 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lineshaft_cdn_edge.cache_key import QueryRule
 from lineshaft_cdn_edge.directives import SECONDS_MAX
+from lineshaft_cdn_edge.fields import Fields
 
 OTHER = "other"
 """Asset class of what fits none."""
+
+CREDENTIAL_FIELDS = (
+    "api-key",
+    "apikey",
+    "cf-access-jwt-assertion",
+    "dpop",
+    "ocp-apim-subscription-key",
+    "private-token",
+    "proxy-authorization",
+    "x-access-token",
+    "x-amz-security-token",
+    "x-api-key",
+    "x-api-token",
+    "x-apikey",
+    "x-auth-request-access-token",
+    "x-auth-token",
+    "x-csrf-token",
+    "x-forwarded-access-token",
+    "x-functions-key",
+    "x-goog-api-key",
+    "x-goog-iap-jwt-assertion",
+    "x-id-token",
+    "x-session-id",
+    "x-session-token",
+    "x-shopify-access-token",
+    "x-user-token",
+    "x-vault-token",
+    "x-xsrf-token",
+)
+"""Request fields in which credentials travel besides Authorization and Cookie."""
 
 Seconds = Annotated[float, Field(ge=0, le=SECONDS_MAX)]
 
@@ -100,6 +131,8 @@ class Policy(_Rule):
     invalid_age: Literal["ignore", "stale"] = "ignore"
     query: Query = Query()
     strip_request_fields: tuple[str, ...] = ()
+    credential_request_fields: tuple[str, ...] = CREDENTIAL_FIELDS
+    """Besides Authorization and Cookie; a file that does not name any has the usual ones."""
     fingerprint: str = "(?!)"
     classes: tuple[AssetClass, ...] = ()
     overrides: tuple[Override, ...] = ()
@@ -118,6 +151,14 @@ class Policy(_Rule):
     def query_rule(self) -> QueryRule:
         """The query part of the key's normalisation."""
         return QueryRule(strip=self.query.strip, sort=self.query.sort)
+
+    @cached_property
+    def _credential_names(self) -> frozenset[str]:
+        return frozenset(name.lower() for name in self.credential_request_fields)
+
+    def carries_credentials(self, request: Fields) -> bool:
+        """Whether a request says who asks, other than by Authorization or Cookie."""
+        return any(name.lower() in self._credential_names for name in request)
 
     def class_name(self, path: str, media_type: str) -> str:
         """Name the class to count under: by media type, which the suffix may make exact.

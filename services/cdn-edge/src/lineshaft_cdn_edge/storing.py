@@ -137,7 +137,22 @@ class Judge:
             return Refusal(reason="the request asked for no-store", is_lasting=False)
         if "authorization" in exchange.request and not _allows_authorized(directives):
             return Refusal(reason="authorized", is_lasting=False)
+        if self._is_for_one_visitor(exchange, directives):
+            return Refusal(reason="made for credentials", is_lasting=False)
         return None
+
+    def _is_for_one_visitor(self, exchange: Exchange, directives: Directives) -> bool:
+        """Whether credentials were sent and the origin does not say that it ignored them.
+
+        The word of the origin has to be a lifetime for shared use. That is about this request:
+        visitors must not be able to keep a resource out of the store for the others.
+        """
+        if not self._policy.carries_credentials(exchange.request):
+            return False
+        has_lifetime = any(
+            directives.seconds(name) is not None for name in ("s-maxage", "max-age")
+        )
+        return not (has_lifetime and _allows_authorized(directives))
 
     def _hands_out_cookie(self, response: Fields, directives: Directives) -> bool:
         if self._policy.store_set_cookie or "set-cookie" not in response:
