@@ -64,12 +64,15 @@ class MemoryKeys:
     async def list_of(self, tenant: str) -> list[ApiKey]:
         return [key for key in self.kept.values() if key.tenant == tenant]
 
-    async def revoke(self, prefix: str, tenant: str) -> bool:
+    async def revoke(self, prefix: str, tenant: str) -> tuple[str, ...]:
         key = self.kept.get(prefix)
         if key is None or key.tenant != tenant:
-            return False
-        self.kept[prefix] = replace(key, revoked_at=datetime.now(UTC))
-        return True
+            return ()
+        void = [prefix]
+        for one in void:
+            self.kept[one] = replace(self.kept[one], revoked_at=datetime.now(UTC))
+            void += [made.prefix for made in self.kept.values() if made.created_by == one]
+        return tuple(void)
 
     async def any_valid(self) -> bool:
         return any(key.is_valid(datetime.now(UTC)) for key in self.kept.values())

@@ -254,8 +254,18 @@ async def test_keys_are_kept(postgres_url: str) -> None:
         assert [one.prefix for one in await store.list_of("acme")] == [key.prefix]
         assert await store.list_of("globex") == []
         assert await store.any_valid()
-        assert not await store.revoke(key.prefix, "globex")
-        assert await store.revoke(key.prefix, "acme")
+        child, _ = make(
+            tenant="globex", name="c", scopes=frozenset({"jobs:read"}), created_by=key.prefix
+        )
+        grandchild, _ = make(
+            tenant="acme", name="g", scopes=frozenset({"jobs:read"}), created_by=child.prefix
+        )
+        await store.add(child)
+        await store.add(grandchild)
+        assert await store.revoke(key.prefix, "globex") == ()
+        assert set(await store.revoke(key.prefix, "acme")) == {
+            one.prefix for one in (key, child, grandchild)
+        }
         revoked = await store.find(key.prefix)
         assert revoked is not None
         assert not revoked.is_valid(datetime.now(UTC))

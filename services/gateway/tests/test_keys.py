@@ -1,11 +1,13 @@
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from lineshaft_gateway.admin_key import NoLoginError, ensure_admin_key
 from lineshaft_gateway.keyring import FRESH_SECONDS, Keyring
 from lineshaft_gateway.keys import ALL_SCOPES, Scope, digest_of, make, parse
+from lineshaft_gateway.settings import GatewaySettings
+from pydantic import ValidationError
 
 from .conftest import MemoryKeys, World, pointers, problem
 
@@ -71,6 +73,8 @@ async def test_a_key_gives_away_only_what_it_has(world: World) -> None:
         ),
         ({"name": "n\0", "scopes": ["jobs:read"]}, "/name"),
         ({"name": "n", "scopes": ["jobs:read"], "tenant": "Not A Word"}, "/tenant"),
+        ({"name": "n", "scopes": ["jobs:read"], "tenant": "_platform"}, "/tenant"),
+        ({"name": "n", "scopes": ["jobs:read"], "tenant": "_other"}, "/tenant"),
     ],
 )
 async def test_a_bad_key_is_told_where_it_is_wrong(
@@ -78,6 +82,67 @@ async def test_a_bad_key_is_told_where_it_is_wrong(
 ) -> None:
     response = await world.client.post("/api/keys", json=body, headers=world.key())
     assert pointer in pointers(await problem(response, 422, "invalid_input"))
+
+
+async def made_by(world: World, key: dict[str, str], **given: object) -> dict[str, str]:
+    new = {"name": "n", "scopes": [*ALL_SCOPES], **given}
+    made = await (await world.client.post("/api/keys", json=new, headers=key)).json()
+    return {"Authorization": f"Bearer {made['key']}"}
+
+
+async def test_a_key_does_not_outlive_the_one_that_made_it(world: World) -> None:
+    ends = datetime.now(UTC) + timedelta(hours=1)
+    parent = world.key(expires_at=ends)
+    new = {"name": "n", "scopes": ["jobs:read"]}
+    made = await (await world.client.post("/api/keys", json=new, headers=parent)).json()
+    assert datetime.fromisoformat(made["expires_at"]) == ends
+    later = {**new, "expires_at": (ends + timedelta(seconds=1)).isoformat()}
+    refused = await world.client.post("/api/keys", json=later, headers=parent)
+    assert pointers(await problem(refused, 422, "invalid_input")) == ["/expires_at"]
+
+
+async def test_revoking_a_key_revokes_what_it_made(world: World) -> None:
+    parent = world.key()
+    child = await made_by(world, parent, tenant="globex")
+    grandchild = await made_by(world, child)
+    bystander = world.key()
+    for key in (child, grandchild, bystander):
+        assert (await world.client.get("/api/keys", headers=key)).status == 200
+    prefix = parent["Authorization"].split("_")[1]
+    gone = await world.client.delete(f"/api/keys/{prefix}", headers=bystander)
+    assert gone.status == 204
+    for key in (parent, child, grandchild):
+        await problem(await world.client.get("/api/keys", headers=key), 401, "unauthorized")
+    assert (await world.client.get("/api/keys", headers=bystander)).status == 200
+
+
+async def test_a_key_that_another_gateway_revoked_makes_no_more_keys(world: World) -> None:
+    key = world.key()
+    assert (await world.client.get("/api/keys", headers=key)).status == 200
+    await world.key_store.revoke(key["Authorization"].split("_")[1], "acme")
+    new = {"name": "n", "scopes": ["jobs:read"]}
+    refused = await world.client.post("/api/keys", json=new, headers=key)
+    await problem(refused, 401, "unauthorized")
+
+
+async def test_a_key_revokes_none_that_may_more(world: World) -> None:
+    greater, lesser = world.key(), world.key("acme", Scope.KEYS_WRITE, Scope.JOBS_READ)
+    prefix = greater["Authorization"].split("_")[1]
+    refused = await world.client.delete(f"/api/keys/{prefix}", headers=lesser)
+    await problem(refused, 403, "scope_not_held")
+    assert (await world.client.get("/api/keys", headers=greater)).status == 200
+
+
+@pytest.mark.parametrize("tenant", ["_platform", "_other"])
+def test_the_default_tenant_is_none_of_the_platforms_own(tenant: str) -> None:
+    with pytest.raises(ValidationError, match="default_tenant"):
+        GatewaySettings.model_validate(
+            {
+                "amqp_url": "amqp://localhost/",
+                "postgres_url": "postgresql://localhost/none",
+                "default_tenant": tenant,
+            }
+        )
 
 
 def test_a_key_is_hashed_with_a_salt_of_its_own() -> None:

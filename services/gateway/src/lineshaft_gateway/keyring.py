@@ -37,7 +37,9 @@ class Keyring:
         key = await self._find(prefix)
         if key is None or not key.matches(secret) or not key.is_valid(datetime.now(UTC)):
             return None
-        return Principal(prefix=prefix, tenant=key.tenant, scopes=key.scopes)
+        return Principal(
+            prefix=prefix, tenant=key.tenant, scopes=key.scopes, expires_at=key.expires_at
+        )
 
     async def is_valid(self, principal: Principal) -> bool:
         """Whether the key that was recognised before still is valid."""

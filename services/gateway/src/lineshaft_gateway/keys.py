@@ -59,6 +59,7 @@ class Principal:
     prefix: str
     tenant: str
     scopes: frozenset[str]
+    expires_at: datetime | None = None
 
     def may(self, scope: Scope) -> bool:
         """Whether the key carries the scope."""
@@ -80,8 +81,11 @@ class KeyStore(Protocol):
         """Keys of a tenant, newest first."""
         ...
 
-    async def revoke(self, prefix: str, tenant: str) -> bool:
-        """Make a key of a tenant void; False when the tenant has none of this prefix."""
+    async def revoke(self, prefix: str, tenant: str) -> tuple[str, ...]:
+        """Make a key of a tenant void, with all that it made, directly or not, in any tenant.
+
+        Returns the prefixes of these keys; empty when the tenant has no such key.
+        """
         ...
 
     async def any_valid(self) -> bool:

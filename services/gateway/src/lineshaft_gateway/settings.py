@@ -18,8 +18,8 @@ class GatewaySettings(DatabaseSettings):
 
     admin_key_file: Path | None = None
     """Where the first key is written (mode 0600) when the file is missing or its key is void."""
-    default_tenant: Tenant = "acme"
-    """Tenant of the admin key."""
+    default_tenant: Annotated[Tenant, Field(pattern="^[^_]")] = "acme"
+    """Tenant of the admin key; those that begin with `_` are the platform's own."""
     cdn_regions: tuple[str, ...] = REGIONS
     """Regions that have a cdn-edge; a purge waits for each of them."""
     body_bytes_max: Annotated[int, Field(ge=1024, le=64 * MEBIBYTE)] = MEBIBYTE

@@ -65,19 +65,24 @@ class PostgresKeyStore:
         )
         return [_key(row) for row in rows]
 
-    async def revoke(self, prefix: str, tenant: str) -> bool:
+    async def revoke(self, prefix: str, tenant: str) -> tuple[str, ...]:
         """See `KeyStore.revoke`."""
-        revoked = await self._pool.fetchval(
+        rows = await self._pool.fetch(
             """
+            WITH RECURSIVE void (prefix) AS (
+                SELECT prefix FROM api_key WHERE prefix = $1 AND tenant = $2
+                UNION
+                SELECT made.prefix FROM api_key made JOIN void ON made.created_by = void.prefix
+            )
             UPDATE api_key
             SET revoked_at = coalesce(revoked_at, now())
-            WHERE prefix = $1 AND tenant = $2
+            WHERE prefix IN (SELECT prefix FROM void)
             RETURNING prefix
             """,
             prefix,
             tenant,
         )
-        return revoked is not None
+        return tuple(row["prefix"] for row in rows)
 
     async def any_valid(self) -> bool:
         """See `KeyStore.any_valid`."""

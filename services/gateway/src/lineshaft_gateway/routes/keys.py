@@ -14,6 +14,7 @@ from lineshaft_gateway.keyring import Keyring
 from lineshaft_gateway.keys import ApiKey, KeyStore, Principal, Scope
 from lineshaft_gateway.operations import Answer, Call, Operation, Parameter
 from lineshaft_gateway.routes.answering import json_answer
+from lineshaft_gateway.routes.guard import UNAUTHORIZED
 
 
 class NewKey(BaseModel):
@@ -26,6 +27,7 @@ class NewKey(BaseModel):
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=20)]
     """Only scopes that the asking key has itself."""
     expires_at: Moment | None = None
+    """At the latest when the asking key does, which is what it is when left out."""
     tenant: Tenant | None = None
     """Another than the asking key's only with `system:write`."""
 
@@ -69,12 +71,16 @@ class KeyRoutes:
         new: NewKey = call.body
         tenant = new.tenant or call.principal.tenant
         _check(new, tenant, call.principal)
+        # One that was revoked a moment ago must not leave a key behind that nobody revokes.
+        self._keyring.forget(call.principal.prefix)
+        if not await self._keyring.is_valid(call.principal):
+            raise ProblemError(UNAUTHORIZED)
         key, text = keys.make(
             tenant=tenant,
             name=new.name,
             scopes=frozenset(new.scopes),
             created_by=call.principal.prefix,
-            expires_at=new.expires_at,
+            expires_at=new.expires_at or call.principal.expires_at,
         )
         await self._store.add(key)
         self._keyring.forget(key.prefix)
@@ -87,12 +93,15 @@ class KeyRoutes:
         return json_answer(KeyList(keys=tuple(view(key) for key in found)))
 
     async def revoke(self, call: Call) -> web.Response:
-        """204; other gateway processes accept the key for 5 s more."""
+        """204; other gateway processes accept the keys for 5 s more."""
         prefix = call.request.match_info["prefix"]
-        revoked = "\0" not in prefix and await self._store.revoke(prefix, call.principal.tenant)
-        if not revoked:
+        key = None if "\0" in prefix else await self._store.find(prefix)
+        if key is None or key.tenant != call.principal.tenant:
             raise ProblemError(NOT_FOUND)
-        self._keyring.forget(prefix)
+        if not key.scopes <= call.principal.scopes:
+            raise ProblemError(_not_held(key.scopes - call.principal.scopes))
+        for void in await self._store.revoke(prefix, call.principal.tenant):
+            self._keyring.forget(void)
         return web.Response(status=204)
 
     def operations(self) -> tuple[Operation, ...]:
@@ -134,11 +143,12 @@ class KeyRoutes:
                 path="/api/keys/{prefix}",
                 tag="Keys",
                 summary="Revoke an API key",
+                description="Revokes the keys that it made, too.",
                 handle=self.revoke,
                 scope=Scope.KEYS_WRITE,
                 parameters=(prefix,),
                 answers=(Answer(status=204, description="Revoked"),),
-                problems={404: "key_not_found"},
+                problems={403: "scope_not_held", 404: "key_not_found"},
             ),
         )
 
@@ -160,21 +170,30 @@ def view(key: ApiKey) -> KeyView:
 def _check(new: NewKey, tenant: str, principal: Principal) -> None:
     if tenant != principal.tenant and not principal.may(Scope.SYSTEM_WRITE):
         raise ProblemError(WRONG_TENANT)
-    missing = sorted(scope for scope in new.scopes if not principal.may(scope))
+    missing = frozenset(new.scopes) - principal.scopes
     if missing:
-        raise ProblemError(
-            Problem(
-                code="scope_not_held",
-                title="A key cannot give away what it does not have",
-                detail=f"The asking key lacks {', '.join(missing)}.",
-                status=403,
-            )
-        )
+        raise ProblemError(_not_held(missing))
+    if tenant.startswith("_"):
+        message = "must not begin with _: such tenants are the platform's own"
+        raise _refused("/tenant", "reserved", message)
     if new.expires_at is not None and new.expires_at <= datetime.now(UTC):
-        message = "must be in the future"
-        raise ProblemError(
-            refused((FieldProblem(pointer="/expires_at", code="in_past", message=message),))
-        )
+        raise _refused("/expires_at", "in_past", "must be in the future")
+    if principal.expires_at and new.expires_at and new.expires_at > principal.expires_at:
+        message = f"must not be later than the asking key's, {principal.expires_at.isoformat()}"
+        raise _refused("/expires_at", "too_late", message)
+
+
+def _refused(pointer: str, code: str, message: str) -> ProblemError:
+    return ProblemError(refused((FieldProblem(pointer=pointer, code=code, message=message),)))
+
+
+def _not_held(missing: frozenset[str]) -> Problem:
+    return Problem(
+        code="scope_not_held",
+        title="A key cannot give away, or revoke, what it does not have",
+        detail=f"The asking key lacks {', '.join(sorted(missing))}.",
+        status=403,
+    )
 
 
 NOT_FOUND = Problem(code="key_not_found", title="There is no such key", status=404)
