@@ -37,6 +37,8 @@ from lineshaft_job_runner.store.plant_sources import open_source
 from lineshaft_job_runner.store.reads import JobReads
 
 NAME = "job-runner"
+LEASE_CONNECTIONS = 3
+QUESTIONS_MAX = 8  # At once: fewer than the pool has connections, so that submissions find one.
 
 
 async def main() -> None:
@@ -53,8 +55,9 @@ async def main() -> None:
             name=NAME,
             connections_max=settings.postgres_connections_max,
         ) as pool,
+        postgres.connect(url, name=f"{NAME}-leases", connections_max=LEASE_CONNECTIONS) as leases,
         messaging.connect(str(settings.amqp_url), name=NAME) as bus,
-        run_engine(settings, pool, bus),
+        run_engine(settings, pool, bus, leases=leases),
     ):
         health = Health({"broker": bus.check, "database": lambda: postgres.check(pool)})
         async with (
@@ -70,10 +73,7 @@ async def main() -> None:
             await lifecycle.until_terminated()
 
 
-@asynccontextmanager
-async def run_engine(settings: Settings, pool: Pool, bus: Bus) -> AsyncGenerator[None]:
-    """Take, run and answer for jobs while the block is open."""
-    catalogue = Catalogue.installed()
+def _executors(settings: Settings) -> tuple[LoopExecutor, ChildProcesses]:
     file = SourcesFile.load(settings.sources_file) if settings.sources_file else SourcesFile()
     in_loop = LoopExecutor(
         places=settings.loop_jobs_max,
@@ -87,12 +87,25 @@ async def run_engine(settings: Settings, pool: Pool, bus: Bus) -> AsyncGenerator
         grace_seconds=settings.cancel_grace_seconds,
         object_store_url=settings.object_store_url,
     )
+    return in_loop, children
+
+
+@asynccontextmanager
+async def run_engine(
+    settings: Settings, pool: Pool, bus: Bus, *, leases: Pool
+) -> AsyncGenerator[None]:
+    """Take, run and answer for jobs while the block is open.
+
+    `leases` serves the engine alone, so that no flood of questions costs a running job its lease.
+    """
+    catalogue = Catalogue.installed()
+    in_loop, children = _executors(settings)
     reads = JobReads(pool)
     desk = Answering(reads, catalogue)
     async with OutboxRelay(pool, bus) as relay, children:
         store = JobStore(pool, worker=settings.instance, on_announced=relay.wake)
         runner = Runner(
-            store,
+            JobStore(leases, worker=settings.instance, on_announced=relay.wake),
             catalogue,
             {Isolation.LOOP: in_loop, Isolation.PROCESS: children},
             lease_seconds=settings.lease_seconds,
@@ -117,6 +130,7 @@ async def run_engine(settings: Settings, pool: Pool, bus: Bus) -> AsyncGenerator
                 answers(GetJobStats, desk.get_stats),
                 answers(ListJobTypes, desk.list_types),
                 answers(FindArtifact, desk.find_artifact),
+                concurrency=QUESTIONS_MAX,
             ),
         ):
             yield

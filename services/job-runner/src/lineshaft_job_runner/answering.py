@@ -1,5 +1,7 @@
 """Answers to the questions about jobs; each sees the asking tenant's jobs alone."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
@@ -21,6 +23,9 @@ from lineshaft_contracts.jobs import (
 from lineshaft_contracts.problems import Problem, ProblemError
 
 from lineshaft_job_runner.catalogue import Catalogue
+
+STATS_KEPT_SECONDS = 2.0
+"""How old statistics may be: they read much, and dashboards ask often."""
 
 JOB_NOT_FOUND = Problem(code="job_not_found", title="No such job", status=404)
 ARTIFACT_NOT_FOUND = Problem(code="artifact_not_found", title="No such artifact", status=404)
@@ -52,6 +57,7 @@ class Answering:
     def __init__(self, reads: Reads, catalogue: Catalogue) -> None:
         self._reads = reads
         self._catalogue = catalogue
+        self._stats: dict[str, tuple[float, asyncio.Task[JobStats]]] = {}
 
     async def get_job(self, envelope: Envelope[GetJob]) -> JobFound:
         """Answer GetJob."""
@@ -66,8 +72,14 @@ class Answering:
         return await self._reads.page(envelope.data, tenant=envelope.tenant)
 
     async def get_stats(self, envelope: Envelope[GetJobStats]) -> JobStats:
-        """Answer GetJobStats."""
-        return await self._reads.stats(tenant=envelope.tenant)
+        """Answer GetJobStats: who asks again soon, or meanwhile, shares one look."""
+        now = time.monotonic()
+        self._stats = {t: kept for t, kept in self._stats.items() if kept[0] > now}
+        kept = self._stats.get(envelope.tenant)
+        if kept is None or (kept[1].done() and kept[1].exception() is not None):
+            look = asyncio.create_task(self._reads.stats(tenant=envelope.tenant))
+            kept = self._stats[envelope.tenant] = (now + STATS_KEPT_SECONDS, look)
+        return await asyncio.shield(kept[1])
 
     async def list_types(self, envelope: Envelope[ListJobTypes]) -> JobTypes:
         """Answer ListJobTypes."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 import tempfile
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -10,11 +11,13 @@ from pathlib import Path
 from lineshaft_common.objects import Objects
 from lineshaft_contracts.jobs import Artifact, Progress
 
+from lineshaft_job_runner import storable
 from lineshaft_job_runner.execution import OnProgress, object_key
 from lineshaft_job_runner.job import ClaimedJob, StoredArtifact
 from lineshaft_job_runner.job_type import ArtifactFile, PermanentError, Source
 
 ARTIFACTS_MAX = 100
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # Of the contracts' ArtifactName.
 
 OpenSource = Callable[[str], AbstractAsyncContextManager[Source]]
 
@@ -60,7 +63,8 @@ class AttemptContext:
 
     def progress(self, done: int, total: int, message: str = "") -> None:
         """See `JobContext.progress`."""
-        self._on_progress(Progress(done=done, total=total, message=message[:200]))
+        message = storable.text(message)[:200]
+        self._on_progress(storable.progress(Progress(done=done, total=total, message=message)))
 
     def artifacts(self) -> tuple[Artifact, ...]:
         """See `JobContext.artifacts`."""
@@ -73,6 +77,10 @@ class AttemptContext:
     @asynccontextmanager
     async def artifact(self, name: str, *, media_type: str) -> AsyncGenerator[ArtifactFile]:
         """See `JobContext.artifact`."""
+        if not _NAME.fullmatch(name):
+            raise PermanentError(
+                "artifact_refused", f"artifact name {name[:200]!r} is not allowed"
+            )
         if len(self.stored) >= ARTIFACTS_MAX or any(s.artifact.name == name for s in self.stored):
             raise PermanentError("artifact_refused", f"artifact {name!r} is there, or is too many")
         with tempfile.TemporaryDirectory(prefix="lineshaft-") as folder:

@@ -1,7 +1,7 @@
 """Taking submissions and cancellations from the broker into the store."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from lineshaft_contracts.jobs import (
     JobView,
     SubmitJob,
 )
-from lineshaft_contracts.problems import Problem, ProblemError
+from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError
 from opentelemetry import trace
 from prometheus_client import Counter
 
@@ -26,6 +26,9 @@ from lineshaft_job_runner.job import NewJob
 SUBMITTED = Counter(
     "lineshaft_jobs_submitted_total", "Submissions by outcome", ["type", "outcome"]
 )
+
+RUN_AHEAD_MAX = timedelta(days=3_653)
+"""A job for a later time than in ten years is a mistake."""
 
 TAKEN = Problem(code="job_id_taken", title="This job id cannot be used", status=409)
 
@@ -118,6 +121,7 @@ class Intake:
         envelope: Envelope[SubmitJob] = delivery.envelope
         command = envelope.data
         job_type = self._catalogue.find(command.job_type)
+        _check_time(command.run_at)
         parameters = self._catalogue.validated(command.job_type, command.parameters)
         text = parameters.model_dump_json()
         if len(text) > PARAMETERS_BYTES_MAX or "\\u0000" in text:
@@ -137,7 +141,7 @@ class Intake:
             priority=envelope.priority,
             parameters=text,
             idempotency_key=command.idempotency_key,
-            run_in=None if command.run_at is None else command.run_at - datetime.now(UTC),
+            run_at=command.run_at,
             attempts_max=command.attempts_max or job_type.attempts_max,
             timeout_seconds=command.timeout_seconds or job_type.timeout_seconds,
             traceparent=tracing.traceparent_of(trace.NonRecordingSpan(sender)),
@@ -149,3 +153,19 @@ class Intake:
         await delivery.reply(problem)
         fields = "; ".join(f"{e.pointer}: {e.message}" for e in problem.errors[:5])
         delivery.park(problem.code, f"{problem.title}. {problem.detail} {fields}".strip())
+
+
+def _check_time(run_at: datetime | None) -> None:
+    if run_at is None or run_at < datetime.now(UTC) + RUN_AHEAD_MAX:
+        return
+    problem = FieldProblem(
+        pointer="/run_at", code="too_late", message="at most ten years from now"
+    )
+    raise ProblemError(
+        Problem(
+            code="invalid_input",
+            title="The time is too far ahead",
+            status=422,
+            errors=(problem,),
+        )
+    )

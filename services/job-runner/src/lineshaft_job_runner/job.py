@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -58,8 +58,8 @@ class NewJob:
     parameters: str
     """JSON."""
     idempotency_key: str | None
-    run_in: timedelta | None
-    """From now; None or negative means at once."""
+    run_at: datetime | None
+    """Not before; None or past means at once. An instant, so that only one clock counts."""
     attempts_max: int
     timeout_seconds: float
     traceparent: str | None

@@ -35,7 +35,12 @@ class Plant:
     async def engine(self, **changes: Any) -> AsyncGenerator[None]:
         """Run an engine inside the block."""
         settings = self.settings.model_copy(update=changes)
-        async with run_engine(settings, self.pool, self.bus):
+        async with (
+            postgres.connect(
+                str(settings.postgres_url), name="leases", connections_max=3
+            ) as leases,
+            run_engine(settings, self.pool, self.bus, leases=leases),
+        ):
             yield
 
     async def submit(

@@ -180,6 +180,15 @@ async def test_a_job_waits_for_its_time(plant: Plant) -> None:
     assert view.started_at >= at
 
 
+async def test_a_time_that_nobody_can_mean_is_refused(plant: Plant) -> None:
+    later = datetime.now(UTC) + timedelta(days=4_000)
+    async with plant.engine():
+        with pytest.raises(ProblemError) as refused:
+            await plant.submit("trial.wait", {}, run_at=later)
+    assert refused.value.problem.code == "invalid_input"
+    assert [e.pointer for e in refused.value.problem.errors] == ["/run_at"]
+
+
 async def test_the_same_submission_twice_is_one_job(plant: Plant, tmp_path: Path) -> None:
     job_id, ledger = uuid7(), tmp_path / "ledger"
     async with plant.engine():

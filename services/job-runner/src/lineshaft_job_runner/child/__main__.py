@@ -17,6 +17,7 @@ from lineshaft_job_runner.catalogue import Catalogue
 from lineshaft_job_runner.child import frames
 from lineshaft_job_runner.child.parent_death import die_with_parent
 from lineshaft_job_runner.child.settings import ChildSettings
+from lineshaft_job_runner.child.throttle import Throttle
 from lineshaft_job_runner.context import AttemptContext
 from lineshaft_job_runner.execution import job_error
 from lineshaft_job_runner.job import ClaimedJob
@@ -46,22 +47,23 @@ class Child:
             frame = frames.read(line)
             if frame["kind"] == "run":
                 job = frames.read_run(frame)
-                context = self._context(job)
-                attempt = asyncio.create_task(self._run(job, context))
+                throttle = Throttle(lambda moved: self._writer.write(frames.progress(moved)))
+                context = self._context(job, throttle)
+                attempt = asyncio.create_task(self._run(job, context, throttle))
             elif context is not None:
                 context.cancel()
         if attempt is not None:
             attempt.cancel()
 
-    def _context(self, job: ClaimedJob) -> AttemptContext:
+    def _context(self, job: ClaimedJob, throttle: Throttle) -> AttemptContext:
         return AttemptContext(
             job,
             objects=self._objects,
             open_source=partial(open_source, self._sources, tenant=job.tenant),
-            on_progress=lambda moved: self._writer.write(frames.progress(moved)),
+            on_progress=throttle,
         )
 
-    async def _run(self, job: ClaimedJob, context: AttemptContext) -> None:
+    async def _run(self, job: ClaimedJob, context: AttemptContext, throttle: Throttle) -> None:
         try:
             job_type = self._catalogue.find(job.type)
             parameters = job_type.parameters.model_validate(job.parameters)
@@ -75,6 +77,7 @@ class Child:
                 answer = frames.write("stopped")
             else:
                 answer = frames.failed(job_error(error), traceback.format_exc())
+        throttle.flush()
         self._writer.write(answer)
         with contextlib.suppress(ConnectionError):
             await self._writer.drain()

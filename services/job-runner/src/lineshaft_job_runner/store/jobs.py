@@ -27,6 +27,60 @@ from lineshaft_job_runner.job import (
 DUE_MAX = 1_000
 LOST = JobError(code="worker_lost", message="The worker process ended under the job.")
 
+CLAIM = """
+WITH picked AS (
+    SELECT ready.id FROM unnest($1::text[]) AS served (type)
+    CROSS JOIN LATERAL (
+        SELECT id, rank FROM jobs WHERE state = 'queued' AND type = served.type
+        ORDER BY rank, id LIMIT $2 FOR UPDATE SKIP LOCKED
+    ) ready
+    ORDER BY ready.rank, ready.id LIMIT $2
+)
+UPDATE jobs SET state = 'running', attempt = attempt + 1, worker = $3,
+       lease_token = gen_random_uuid(), lease_until = now() + $4,
+       started_at = now(), error = NULL,
+       progress_done = 0, progress_total = 0, progress_message = ''
+FROM picked WHERE jobs.id = picked.id AND jobs.state = 'queued'
+RETURNING jobs.id, tenant, type, priority, parameters, attempt, attempts_max,
+          timeout_seconds, lease_token, traceparent, rank
+"""
+"""Per type, so that each reads its own end of the index, then the first of all by rank."""
+
+FINISH = """
+WITH ended AS (
+    SELECT u.id, u.token, u.result, u.error, u.done, u.total, u.message,
+           CASE WHEN NOT c.unwanted THEN u.state ELSE 'cancelled' END AS state,
+           CASE WHEN NOT c.unwanted THEN u.retry_in END AS retry_in,
+           CASE WHEN NOT c.unwanted THEN u.refund ELSE 0 END AS refund,
+           u.allowance
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[],
+                $6::smallint[], $7::interval[], $8::interval[], $9::bigint[],
+                $10::bigint[], $11::text[])
+         AS u (id, token, state, result, error, refund, retry_in, allowance, done,
+               total, message)
+    JOIN jobs ON jobs.id = u.id AND jobs.lease_token = u.token
+         AND jobs.state = 'running'
+    CROSS JOIN LATERAL (
+        SELECT jobs.cancel_requested AND u.state IN ('queued', 'retrying')
+               AS unwanted
+    ) c
+    ORDER BY u.id FOR UPDATE OF jobs
+)
+UPDATE jobs SET state = u.state::job_state, lease_token = NULL,
+       lease_until = NULL, result = u.result::jsonb, error = u.error::jsonb,
+       attempt = attempt - u.refund, run_at = now() + u.retry_in,
+       rank = CASE WHEN u.retry_in IS NULL THEN rank
+                   ELSE now() + u.retry_in + u.allowance END,
+       finished_at = CASE WHEN u.state IN ('succeeded', 'failed', 'cancelled')
+                          THEN now() END,
+       progress_done = u.done, progress_total = u.total,
+       progress_message = u.message
+FROM ended AS u
+WHERE jobs.id = u.id AND jobs.lease_token = u.token AND jobs.state = 'running'
+RETURNING u.token, jobs.run_at, jobs.state::text AS state
+"""
+"""A job that somebody wants cancelled is not queued again: `cancelled` takes the place."""
+
 
 class JobStore:
     """Jobs and their attempts. Times are the database's own; workers' clocks do not count.
@@ -79,14 +133,14 @@ class JobStore:
             INSERT INTO jobs (id, tenant, type, state, priority, parameters, idempotency_key,
                               run_at, rank, attempts_max, timeout_seconds, traceparent)
             SELECT u.id, u.tenant, u.type,
-                   CASE WHEN u.run_in > interval '0' THEN 'scheduled' ELSE 'queued' END::job_state,
-                   u.priority, u.parameters::jsonb, u.key, now() + u.run_in,
-                   now() + greatest(u.run_in, interval '0') + u.allowance,
+                   CASE WHEN u.run_at > now() THEN 'scheduled' ELSE 'queued' END::job_state,
+                   u.priority, u.parameters::jsonb, u.key, u.run_at,
+                   greatest(u.run_at, now()) + u.allowance,
                    u.attempts_max, u.timeout_seconds, u.traceparent
             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::text[],
-                        $6::text[], $7::interval[], $8::interval[], $9::smallint[], $10::real[],
-                        $11::text[])
-                 AS u (id, tenant, type, priority, parameters, key, run_in, allowance,
+                        $6::text[], $7::timestamptz[], $8::interval[], $9::smallint[],
+                        $10::real[], $11::text[])
+                 AS u (id, tenant, type, priority, parameters, key, run_at, allowance,
                        attempts_max, timeout_seconds, traceparent)
             ON CONFLICT DO NOTHING
             RETURNING id
@@ -97,7 +151,7 @@ class JobStore:
             [PRIORITY_NUMBERS[job.priority] for job in jobs],
             [job.parameters for job in jobs],
             [job.idempotency_key for job in jobs],
-            [job.run_in for job in jobs],
+            [job.run_at for job in jobs],
             [RANK_ALLOWANCE[job.priority] for job in jobs],
             [job.attempts_max for job in jobs],
             [job.timeout_seconds for job in jobs],
@@ -110,19 +164,7 @@ class JobStore:
         """Take up to `limit` ready jobs, in order of rank, under a lease; queued -> running."""
         async with self._transaction() as connection:
             rows = await connection.fetch(
-                """
-                WITH picked AS (
-                    SELECT id FROM jobs WHERE state = 'queued' AND type = ANY($1::text[])
-                    ORDER BY rank, id LIMIT $2 FOR UPDATE SKIP LOCKED
-                )
-                UPDATE jobs SET state = 'running', attempt = attempt + 1, worker = $3,
-                       lease_token = gen_random_uuid(), lease_until = now() + $4,
-                       started_at = now(), error = NULL,
-                       progress_done = 0, progress_total = 0, progress_message = ''
-                FROM picked WHERE jobs.id = picked.id AND jobs.state = 'queued'
-                RETURNING jobs.id, tenant, type, priority, parameters, attempt, attempts_max,
-                          timeout_seconds, lease_token, traceparent, rank
-                """,
+                CLAIM,
                 types,
                 limit,
                 self._worker,
@@ -194,39 +236,7 @@ class JobStore:
         """
         async with self._transaction() as connection:
             rows = await connection.fetch(
-                """
-                WITH ended AS (
-                    SELECT u.id, u.token, u.result, u.error, u.done, u.total, u.message,
-                           CASE WHEN NOT c.unwanted THEN u.state ELSE 'cancelled' END AS state,
-                           CASE WHEN NOT c.unwanted THEN u.retry_in END AS retry_in,
-                           CASE WHEN NOT c.unwanted THEN u.refund ELSE 0 END AS refund,
-                           u.allowance
-                    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[],
-                                $6::smallint[], $7::interval[], $8::interval[], $9::bigint[],
-                                $10::bigint[], $11::text[])
-                         AS u (id, token, state, result, error, refund, retry_in, allowance, done,
-                               total, message)
-                    JOIN jobs ON jobs.id = u.id AND jobs.lease_token = u.token
-                         AND jobs.state = 'running'
-                    CROSS JOIN LATERAL (
-                        SELECT jobs.cancel_requested AND u.state IN ('queued', 'retrying')
-                               AS unwanted
-                    ) c
-                    ORDER BY u.id FOR UPDATE OF jobs
-                )
-                UPDATE jobs SET state = u.state::job_state, lease_token = NULL,
-                       lease_until = NULL, result = u.result::jsonb, error = u.error::jsonb,
-                       attempt = attempt - u.refund, run_at = now() + u.retry_in,
-                       rank = CASE WHEN u.retry_in IS NULL THEN rank
-                                   ELSE now() + u.retry_in + u.allowance END,
-                       finished_at = CASE WHEN u.state IN ('succeeded', 'failed', 'cancelled')
-                                          THEN now() END,
-                       progress_done = u.done, progress_total = u.total,
-                       progress_message = u.message
-                FROM ended AS u
-                WHERE jobs.id = u.id AND jobs.lease_token = u.token AND jobs.state = 'running'
-                RETURNING u.token, jobs.run_at, jobs.state::text AS state
-                """,
+                FINISH,
                 [o.job.id for o in outcomes],
                 [o.job.lease_token for o in outcomes],
                 [o.state.value for o in outcomes],

@@ -1,6 +1,5 @@
 """Jobs as their owners see them: one, a page of them, and statistics."""
 
-import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,21 +13,37 @@ from lineshaft_contracts.jobs import (
     Attempt,
     JobError,
     JobPage,
+    JobState,
     JobStats,
     JobSummary,
-    JobTypeStats,
     JobView,
     ListJobs,
     Progress,
-    Quantiles,
-    StatsWindow,
 )
 from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError
 
 from lineshaft_job_runner.job import PRIORITIES
+from lineshaft_job_runner.store import statistics
 
-WINDOWS = {"5m": 300, "1h": 3600, "24h": 86_400}
 ATTEMPTS_SHOWN_MAX = 100
+_PAGE = """
+    SELECT id, type, state, priority, attempt, progress_done, progress_total,
+           progress_message, error, submitted_at, started_at, finished_at
+    FROM jobs
+    WHERE tenant = $1
+      AND ($2::text IS NULL OR type = $2)
+      AND ($3::timestamptz IS NULL OR submitted_at > $3)
+      AND ($4::timestamptz IS NULL OR submitted_at < $4)
+      AND ($5::uuid IS NULL OR id < $5)
+    ORDER BY id DESC LIMIT $6
+"""
+_OF_ONE_STATE = _PAGE.replace("tenant = $1", "tenant = $1 AND state = wanted.state")
+_PAGE_OF_STATES = f"""
+    SELECT found.* FROM unnest($7::text[]::job_state[]) AS wanted (state)
+    CROSS JOIN LATERAL ({_OF_ONE_STATE}) AS found
+    ORDER BY found.id DESC LIMIT $6
+"""  # noqa: S608 - of constants only.
+"""Per state, so that each reads its own part of the index."""
 
 
 class JobReads:
@@ -98,26 +113,18 @@ class JobReads:
 
     async def page(self, question: ListJobs, *, tenant: str) -> JobPage:
         """List jobs, newest first; ids are time-ordered, so the cursor is the last id."""
+        states = [s.value for s in question.states if s is not JobState.UNKNOWN]
+        if question.states and not states:
+            return JobPage(jobs=())
         rows = await self._pool.fetch(
-            """
-            SELECT id, type, state, priority, attempt, progress_done, progress_total,
-                   progress_message, error, submitted_at, started_at, finished_at
-            FROM jobs
-            WHERE tenant = $1
-              AND ($2::text[] = '{}' OR state::text = ANY($2::text[]))
-              AND ($3::text IS NULL OR type = $3)
-              AND ($4::timestamptz IS NULL OR submitted_at > $4)
-              AND ($5::timestamptz IS NULL OR submitted_at < $5)
-              AND ($6::uuid IS NULL OR id < $6)
-            ORDER BY id DESC LIMIT $7
-            """,
+            _PAGE_OF_STATES if states else _PAGE,
             tenant,
-            [state.value for state in question.states],
             question.job_type,
             question.submitted_after,
             question.submitted_before,
             _cursor(question.cursor),
             question.limit + 1,
+            *([states] if states else []),
         )
         shown = rows[: question.limit]
         return JobPage(
@@ -144,74 +151,7 @@ class JobReads:
 
     async def stats(self, *, tenant: str) -> JobStats:
         """Count jobs now, and look back over each window."""
-        rows = await self._pool.fetch(
-            """
-            SELECT type, state::text AS state, count(*) AS number,
-                   max(extract(epoch FROM now() - submitted_at)) FILTER (WHERE state = 'queued')
-                       ::float8 AS oldest
-            FROM jobs WHERE tenant = $1 GROUP BY type, state
-            """,
-            tenant,
-        )
-        counts: defaultdict[str, int] = defaultdict(int)
-        by_type: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        for row in rows:
-            counts[row["state"]] += row["number"]
-            by_type[row["type"]][row["state"]] = row["number"]
-        oldest = [row["oldest"] for row in rows if row["oldest"] is not None]
-        windows = await asyncio.gather(*(self._window(tenant, s) for s in WINDOWS.values()))
-        return JobStats(
-            counts=dict(counts),
-            by_type=dict(by_type),
-            oldest_queued_seconds=max(oldest, default=None),
-            windows=dict(zip(WINDOWS, windows, strict=True)),
-        )
-
-    async def _window(self, tenant: str, seconds: int) -> StatsWindow:
-        rows = await self._pool.fetch(
-            """
-            SELECT j.type,
-                   count(*) FILTER (WHERE outcome = 'succeeded') AS succeeded,
-                   count(*) FILTER (WHERE state = 'failed' AND number = attempt) AS failed,
-                   count(*) FILTER (WHERE outcome = 'cancelled') AS cancelled,
-                   count(*) FILTER (WHERE state = 'quarantined' AND number = attempt)
-                       AS quarantined,
-                   count(*) FILTER (WHERE number > 1) AS retries,
-                   percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (
-                       ORDER BY extract(epoch FROM a.finished_at - a.started_at)::float8) AS run,
-                   percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (
-                       ORDER BY greatest(extract(epoch FROM a.started_at - ready_at), 0)::float8)
-                       AS wait,
-                   coalesce(jsonb_object_agg(code, number_of_code) FILTER (WHERE code IS NOT NULL),
-                            '{}') AS errors
-            FROM (
-                SELECT *, error->>'code' AS code,
-                       count(*) OVER (PARTITION BY error->>'code') AS number_of_code
-                FROM job_attempts WHERE finished_at > now() - make_interval(secs => $2)
-            ) a JOIN jobs j ON j.id = a.job_id AND j.tenant = $1
-            GROUP BY j.type ORDER BY j.type
-            """,
-            tenant,
-            float(seconds),
-        )
-        types = tuple(_type_stats(row) for row in rows)
-        ended = sum(sum(t.counts.values()) for t in types)
-        return StatsWindow(seconds=seconds, ended_per_minute=ended * 60 / seconds, types=types)
-
-
-def _type_stats(row: Any) -> JobTypeStats:
-    states = ("succeeded", "failed", "cancelled", "quarantined")
-    counts = {state: row[state] for state in states}
-    tried = counts["succeeded"] + counts["failed"] + counts["quarantined"]
-    return JobTypeStats(
-        job_type=row["type"],
-        counts=counts,
-        success_rate=counts["succeeded"] / tried if tried else None,
-        run_seconds=Quantiles(**dict(zip(("p50", "p95", "p99"), row["run"], strict=True))),
-        wait_seconds=Quantiles(**dict(zip(("p50", "p95", "p99"), row["wait"], strict=True))),
-        retries=row["retries"],
-        errors=json.loads(row["errors"]),
-    )
+        return await statistics.look(self._pool, tenant=tenant)
 
 
 def _cursor(text: str | None) -> UUID | None:
