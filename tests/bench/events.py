@@ -3,8 +3,10 @@
 One event-router process, RabbitMQ and PostgreSQL, either private ones (with fsync off) or those of
 LINESHAFT_AMQP_URL and LINESHAFT_POSTGRES_URL. Every event is published with a confirm into a
 quorum queue, checked, recorded in PostgreSQL, published again with a confirm, and counted when it
-is read from the log. `plain` is one hop of the same messages by aio-pika alone: publish with
-confirms into a quorum queue, consume, acknowledge. Prints one JSON line per round.
+is read from the log. `live` sends and reads at the same time; `backlog` sends while the router is
+stopped, and counts from when it goes on. `plain` is one hop of the same messages by aio-pika
+alone: publish with confirms into a quorum queue, consume, acknowledge. Prints one JSON line per
+round.
 """
 
 import argparse
@@ -14,7 +16,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +27,7 @@ import psutil
 from aio_pika.abc import AbstractIncomingMessage
 from lineshaft_cli.local import throwaway
 from lineshaft_common import messaging
-from lineshaft_common.messaging import Outgoing
+from lineshaft_common.messaging import LogRecord, Outgoing
 from lineshaft_contracts.envelope import uuid7
 from lineshaft_contracts.topology import EVENTS_LOG, INGRESS
 
@@ -64,25 +66,50 @@ def event(number: int) -> Outgoing:
     )
 
 
-async def through_the_router(bus: messaging.Bus, messages: Sequence[Outgoing]) -> float:
-    """Send all and read all from the log; events per second."""
-    wanted = {message.message_id for message in messages}
+async def send(bus: messaging.Bus, messages: Sequence[Outgoing]) -> None:
+    """Publish in order, some batches at a time."""
     slots = asyncio.Semaphore(BATCHES_UNDER_WAY)
 
-    async def send(batch: Sequence[Outgoing]) -> None:
+    async def send_batch(batch: Sequence[Outgoing]) -> None:
         async with slots:
             outcomes = await bus.publish_many(batch, deadline_seconds=60)
             assert not any(outcomes), outcomes
 
+    async with asyncio.TaskGroup() as group:
+        for start in range(0, len(messages), BATCH):
+            group.create_task(send_batch(messages[start : start + BATCH]))
+
+
+async def read_all(records: AsyncIterator[LogRecord], messages: Sequence[Outgoing]) -> None:
+    """Wait until the log has shown every one of these."""
+    wanted = {message.message_id for message in messages}
+    while wanted:
+        wanted.discard(json.loads((await anext(records)).body)["id"])
+
+
+async def live(bus: messaging.Bus, messages: Sequence[Outgoing]) -> float:
+    """Send and read at the same time; events per second."""
     async with bus.read_log(EVENTS_LOG, "next") as records, asyncio.TaskGroup() as group:
         began = time.perf_counter()
-        for start in range(0, len(messages), BATCH):
-            group.create_task(send(messages[start : start + BATCH]))
-        async for record in records:
-            wanted.discard(json.loads(record.body)["id"])
-            if not wanted:
-                return len(messages) / (time.perf_counter() - began)
-    raise AssertionError("the log has ended")
+        group.create_task(send(bus, messages))
+        await read_all(records, messages)
+        return len(messages) / (time.perf_counter() - began)
+
+
+async def backlog(
+    bus: messaging.Bus, messages: Sequence[Outgoing], router: psutil.Process
+) -> tuple[float, float]:
+    """Let the router find all messages waiting; events per second, its CPU seconds per event."""
+    async with bus.read_log(EVENTS_LOG, "next") as records:
+        router.suspend()
+        try:
+            await send(bus, messages)
+        finally:
+            router.resume()
+        began, cpu = time.perf_counter(), sum(router.cpu_times()[:2])
+        await read_all(records, messages)
+        count, spent = len(messages), time.perf_counter() - began
+        return count / spent, (sum(router.cpu_times()[:2]) - cpu) / count
 
 
 async def plain(amqp_url: str, messages: Sequence[Outgoing]) -> float:
@@ -153,22 +180,23 @@ async def measure(amqp_url: str, postgres_url: str, events: int, rounds: int) ->
         bus = await stack.enter_async_context(messaging.connect(amqp_url, name="bench"))
         await stack.enter_async_context(asyncio.timeout(DEADLINE_SECONDS))
         await consumed(bus)
-        await through_the_router(bus, [event(number) for number in range(2_000)])
+        await live(bus, [event(number) for number in range(2_000)])
         process = psutil.Process(router.pid)
         for number in range(rounds):
-            messages = [event(number) for number in range(events)]
-            plainly = await plain(amqp_url, messages)
-            cpu = sum(process.cpu_times()[:2])
-            rate = await through_the_router(bus, messages)
-            spent = (sum(process.cpu_times()[:2]) - cpu) / events
+            plainly = await plain(amqp_url, [event(number) for number in range(events)])
+            at_once = await live(bus, [event(number) for number in range(events)])
+            waiting = [event(number) for number in range(events)]
+            drained, cpu = await backlog(bus, waiting, process)
             line = {
                 "round": number,
                 "events": events,
                 "postgres_fsync": fsync,
-                "events_per_second": round(rate),
                 "plain_per_second": round(plainly),
-                "ratio": round(rate / plainly, 2),
-                "router_cpu_us_per_event": round(spent * 1e6),
+                "live_per_second": round(at_once),
+                "backlog_per_second": round(drained),
+                "live_to_plain": round(at_once / plainly, 2),
+                "backlog_to_plain": round(drained / plainly, 2),
+                "router_cpu_us_per_event": round(cpu * 1e6),
                 "router_rss_mib": process.memory_info().rss >> 20,
             }
             print(json.dumps(line), flush=True)
