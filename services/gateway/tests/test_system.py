@@ -28,6 +28,7 @@ from lineshaft_contracts.monitoring import (
 from lineshaft_contracts.problems import Problem, ProblemError
 from lineshaft_contracts.telemetry import GetTrace, SpanView, TraceFound
 from lineshaft_gateway.coalescing import Coalescer
+from yarl import URL
 
 from .conftest import World, pointers, problem
 
@@ -40,7 +41,7 @@ class Monitor:
 
     def __init__(self) -> None:
         self.asked: list[Envelope[Any]] = []
-        self.owner = "acme"
+        self.owners: tuple[str | None, ...] = ("acme",)
 
     async def health(self, question: Envelope[GetHealth]) -> HealthFound:
         self.asked.append(question)
@@ -78,18 +79,21 @@ class Monitor:
         return AssetMetricsFound(at=NOW, traffic=(), totals=())
 
     async def trace(self, question: Envelope[GetTrace]) -> TraceFound:
-        span = SpanView(
-            span_id="1",
-            parent_id=None,
-            service="gateway",
-            name="POST",
-            kind="server",
-            started_at=NOW,
-            seconds=0.1,
-            status="ok",
-            attributes={"lineshaft.tenant": self.owner},
+        spans = tuple(
+            SpanView(
+                span_id="1",
+                parent_id=None,
+                service="gateway",
+                name="POST",
+                kind="server",
+                started_at=NOW,
+                seconds=0.1,
+                status="ok",
+                attributes={} if owner is None else {"lineshaft.tenant": owner},
+            )
+            for owner in self.owners
         )
-        return TraceFound(trace_id=question.data.trace_id, spans=(span,))
+        return TraceFound(trace_id=question.data.trace_id, spans=spans)
 
 
 @pytest.fixture
@@ -179,7 +183,12 @@ async def test_a_metrics_query_without_a_begin_covers_an_hour(
         ("metrics?name=no%20name", "/query/name"),
         ("metrics?name=up&label=x", "/query/label/0"),
         ("metrics?name=up&step_seconds=0", "/query/step_seconds"),
+        ("metrics?name=up&step_seconds=1e-9", "/query/step_seconds"),
+        ("metrics?name=up&label=service=%00", "/query/label"),
         ("metrics?name=up&since=now", "/query/since"),
+        ("alerts?rule=%00", "/query/rule"),
+        ("alerts?cursor=a%00", "/query/cursor"),
+        ("asset-metrics?region=%00", "/query/region"),
         ("alerts?limit=501", "/query/limit"),
         ("asset-metrics?region=" + "x" * 33, "/query/region"),
         ("asset-metrics?colour=red", "/query/colour"),
@@ -205,9 +214,39 @@ async def test_a_trace_of_another_tenant_is_not_there(world: World, monitor: Mon
     path = f"traces/{'ab' * 16}"
     assert (await get(world, path)).status == 200
     assert (await get(world, path.upper().replace("TRACES", "traces"))).status == 200
-    monitor.owner = "globex"
+    monitor.owners = ("globex", None, PLATFORM_TENANT)
     await problem(await get(world, path), 404, "trace_not_found")
     await problem(await get(world, "traces/nonsense"), 404, "trace_not_found")
+
+
+async def test_spans_of_others_are_left_out_of_a_trace_and_do_not_hide_it(
+    world: World, monitor: Monitor
+) -> None:
+    monitor.owners = ("globex", "acme", None, PLATFORM_TENANT, "_other")
+    found = await (await get(world, f"traces/{'ab' * 16}")).json()
+    owners = [span["attributes"].get("lineshaft.tenant") for span in found["spans"]]
+    assert owners == ["acme", None, PLATFORM_TENANT]
+
+
+async def test_a_metrics_query_that_ends_at_the_begin_of_time_begins_there(
+    world: World, monitor: Monitor
+) -> None:
+    response = await get(world, "metrics?name=up&until=0001-01-01T00:00:00Z")
+    assert response.status == 200
+    assert monitor.asked[0].data.since == datetime(1, 1, 1, tzinfo=UTC)
+
+
+async def test_a_path_with_a_nul_character_leads_nowhere(world: World, monitor: Monitor) -> None:
+    del monitor
+    for path in (
+        "/api/jobs/0199d8f2-0000-7000-8000-000000000001/artifacts/a%00",
+        "/api/jobs/%00",
+        "/api/system/traces/%00",
+    ):
+        response = await world.client.get(URL(path, encoded=True), headers=world.key())
+        await problem(response, 404, "not_found")
+    response = await world.client.delete(URL("/api/keys/%00", encoded=True), headers=world.key())
+    await problem(response, 404, "not_found")
 
 
 async def test_identical_reads_under_way_share_one_answer() -> None:

@@ -1,11 +1,11 @@
 """What the gateway can say about the system: the monitor's word, and its own when that is away."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lineshaft_common.health import Health
 from lineshaft_common.messaging.bus import Bus, NoReplyError, PublishError
-from lineshaft_contracts.envelope import Asking, Moment
+from lineshaft_contracts.envelope import PLATFORM_TENANT, Asking, Moment
 from lineshaft_contracts.monitoring import (
     ComponentHealth,
     GetHealth,
@@ -21,6 +21,7 @@ from lineshaft_gateway.catalogue import SOURCE
 from lineshaft_gateway.coalescing import Coalescer
 
 READ_DEADLINE_SECONDS = 1.0
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 class HealthCheck(BaseModel):
@@ -79,12 +80,19 @@ class SystemDesk:
         return _joined(found, self._known, checks, works=works), works
 
     async def trace(self, trace_id: str, *, tenant: str) -> TraceFound:
-        """Read a trace, unless it tells of another tenant: then it is not there."""
+        """Read the tenant's part of a trace; with no span of its own the trace is not there.
+
+        Anybody can send on a trace id: spans of others are left out, and hide nothing.
+        """
         found: TraceFound = await self.read(GetTrace(trace_id=trace_id), tenant=tenant)
-        owners = {span.attributes.get("lineshaft.tenant") for span in found.spans}
-        if any(owner and owner != tenant and not owner.startswith("_") for owner in owners):
+        owners = [span.attributes.get("lineshaft.tenant") for span in found.spans]
+        if tenant not in owners:
             raise ProblemError(TRACE_NOT_FOUND)
-        return found
+        shown = (None, "", tenant, PLATFORM_TENANT)
+        spans = zip(found.spans, owners, strict=True)
+        return found.model_copy(
+            update={"spans": tuple(span for span, owner in spans if owner in shown)}
+        )
 
 
 def _check(outcome: str) -> HealthCheck:
@@ -113,8 +121,10 @@ def _joined(
 
 
 def hour_before(moment: datetime | None) -> datetime:
-    """Return the default begin of a metrics query."""
-    return datetime.fromtimestamp((moment or datetime.now(UTC)).timestamp() - 3600, UTC)
+    """Return the default begin of a metrics query; the begin of time when there is none."""
+    moment = moment or datetime.now(UTC)
+    hour = timedelta(hours=1)
+    return moment - hour if moment - EARLIEST > hour else EARLIEST
 
 
 TRACE_NOT_FOUND = Problem(code="trace_not_found", title="There is no such trace", status=404)

@@ -7,7 +7,7 @@ from typing import Any, get_args, get_origin
 
 from aiohttp import web
 from lineshaft_common import tracing
-from lineshaft_contracts.problems import Problem, ProblemError, invalid
+from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError, invalid, pointer
 from pydantic import BaseModel, ValidationError
 
 from lineshaft_gateway import json_input
@@ -54,6 +54,8 @@ class Guard:
             principal = ANONYMOUS
             if operation.scope is not None:
                 principal = await self._admit(request, operation)
+            if any("\0" in segment for segment in request.match_info.values()):
+                raise ProblemError(NO_SUCH_PATH)
             call = Call(
                 request=request,
                 principal=principal,
@@ -143,6 +145,7 @@ def read_query(request: web.Request, model: type[BaseModel] | None) -> BaseModel
     """Read the query string into a closed model; a field that is a tuple may be repeated."""
     if model is None:
         return None
+    _refuse_nul(request)
     values: dict[str, Any] = {}
     for name in request.query:
         given = request.query.getall(name)
@@ -151,6 +154,23 @@ def read_query(request: web.Request, model: type[BaseModel] | None) -> BaseModel
         return model.model_validate(values)
     except ValidationError as error:
         raise ProblemError(invalid(error.errors(include_url=False), prefix=("query",))) from None
+
+
+def _refuse_nul(request: web.Request) -> None:
+    """Refuse what PostgreSQL cannot compare with, whatever the field."""
+    found = [name for name, value in request.query.items() if "\0" in name + value]
+    if found:
+        message = "NUL characters are not accepted"
+        raise ProblemError(
+            json_input.refused(
+                tuple(
+                    FieldProblem(
+                        pointer=pointer(("query", name)), code="nul_character", message=message
+                    )
+                    for name in dict.fromkeys(found)
+                )
+            )
+        )
 
 
 def _repeats(model: type[BaseModel], name: str) -> bool:
@@ -228,6 +248,12 @@ UNAUTHORIZED = Problem(
     title="A valid API key is needed",
     detail="Send it as `Authorization: Bearer lsk_...`.",
     status=401,
+)
+NO_SUCH_PATH = Problem(
+    code="not_found",
+    title="There is nothing here",
+    detail="The path has a NUL character.",
+    status=404,
 )
 TOO_SLOW = Problem(
     code="body_too_slow",

@@ -25,7 +25,7 @@ class MetricsQuery(BaseModel):
     """An hour before `until` when left out."""
     until: Moment | None = None
     """Now when left out."""
-    step_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    step_seconds: Annotated[float, Field(ge=1, le=86_400)] = 60.0
     aggregation: Aggregation = Aggregation.AVG
 
 
