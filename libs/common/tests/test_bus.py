@@ -186,6 +186,22 @@ async def test_one_bad_message_of_a_batch_does_not_take_the_others_along(bus: Bu
     assert reason["lineshaft-queue"] == EVENT_ROUTER_PLATFORM.name
 
 
+async def test_a_single_message_that_fails_is_tried_again_and_then_put_aside(bus: Bus) -> None:
+    tries = 0
+
+    async def handle(_: Delivery[JobQueued]) -> None:
+        nonlocal tries
+        tries += 1
+        raise ZeroDivisionError
+
+    async with bus.subscribe(EVENT_ROUTER_PLATFORM, on(JobQueued, handle)):
+        await bus.publish(queued())
+        await depth_becomes(bus, DEAD_LETTERS, 1)
+        await depth_becomes(bus, EVENT_ROUTER_PLATFORM, 0)
+    assert tries == 4
+    assert (await first_dead_letter(bus))["lineshaft-reason"] == "handler_failed"
+
+
 async def test_a_failure_that_passes_is_waited_out(bus: Bus) -> None:
     failures = iter([ConnectionError("away"), TimeoutError()])
     seen = Seen()

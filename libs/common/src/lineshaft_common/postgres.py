@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 import structlog
+from tenacity import (
+    retry,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_exponential,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -20,6 +26,8 @@ else:  # The stubs' generics do not exist at run time.
     Connection = asyncpg.pool.PoolConnectionProxy
 
 STATEMENT_TIMEOUT_SECONDS = 30
+STARTUP_TIMEOUT_SECONDS = 60
+STILL_STARTING = (ConnectionError, asyncpg.CannotConnectNowError)
 
 _LEDGER = """
 CREATE TABLE IF NOT EXISTS lineshaft_migrations (
@@ -40,8 +48,25 @@ class MigrationChangedError(Exception):
 async def connect(
     url: str, *packages: str, name: str, connections_max: int = 10
 ) -> AsyncGenerator[Pool]:
-    """Open a pool, with the `migrations/*.sql` of each package applied."""
-    async with asyncpg.create_pool(
+    """Open a pool, with the `migrations/*.sql` of each package applied.
+
+    Waits up to a minute for a server that is still starting.
+    """
+    async with await _open(url, name, connections_max) as pool:
+        for package in packages:
+            for applied in await migrate(pool, package):
+                log.info("migrated", package=package, migration=applied)
+        yield pool
+
+
+@retry(
+    retry=retry_if_exception_type(STILL_STARTING),
+    wait=wait_exponential(multiplier=0.2, max=3),
+    stop=stop_after_delay(STARTUP_TIMEOUT_SECONDS),
+    reraise=True,
+)
+async def _open(url: str, name: str, connections_max: int) -> Pool:
+    return await asyncpg.create_pool(
         url,
         min_size=1,
         max_size=connections_max,
@@ -52,11 +77,7 @@ async def connect(
             "idle_in_transaction_session_timeout": "60s",
             "jit": "off",
         },
-    ) as pool:
-        for package in packages:
-            for applied in await migrate(pool, package):
-                log.info("migrated", package=package, migration=applied)
-        yield pool
+    )
 
 
 async def check(pool: Pool) -> None:

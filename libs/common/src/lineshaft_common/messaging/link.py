@@ -13,6 +13,8 @@ from yarl import URL
 log = structlog.get_logger(__name__)
 
 CONNECT_TIMEOUT_SECONDS = 10.0
+OPEN_TIMEOUT_SECONDS = 30.0
+"""For one user: it opens while those before it are already at work on their backlogs."""
 BACKOFF_SECONDS_MAX = 5.0
 STABLE_SECONDS = 10.0
 """A connection that lasted so long was a good one: the next is tried at once."""
@@ -80,7 +82,7 @@ class Link:
             self._users.append(user)
             if self._connection is not None and self._up.is_set():
                 try:
-                    await asyncio.wait_for(user.open(self._connection), CONNECT_TIMEOUT_SECONDS)
+                    await asyncio.wait_for(user.open(self._connection), OPEN_TIMEOUT_SECONDS)
                 except BaseException:
                     self._users.remove(user)
                     self.restart("a user could not be opened")
@@ -135,7 +137,7 @@ class Link:
         )
         async with self._lock:
             for user in list(self._users):
-                await asyncio.wait_for(user.open(connection), CONNECT_TIMEOUT_SECONDS)
+                await asyncio.wait_for(user.open(connection), OPEN_TIMEOUT_SECONDS)
             self._up.set()
         CONNECTED.labels(self.name).set(1)
 

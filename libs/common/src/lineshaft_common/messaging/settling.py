@@ -79,7 +79,7 @@ class Settler:
                     f"{'/'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5]
                 )
                 await self._dead_letter(received, "invalid_message", detail)
-        if deliveries and not await self._try(deliveries):
+        if len(deliveries) == 1 or (deliveries and not await self._try(deliveries)):
             for pair in deliveries:
                 await self._try_alone(*pair)
 
