@@ -1,9 +1,12 @@
+import asyncio
 from typing import Any
 
 import pytest
+from aiohttp import ClientError
 from lineshaft_gateway.byte_ranges import select
+from lineshaft_gateway.routes import artifacts
 
-from .conftest import World, problem
+from .conftest import MakeWorld, World, problem
 from .test_jobs import JOB
 
 CONTENT = bytes(range(256)) * 40
@@ -135,6 +138,53 @@ async def test_a_content_shorter_than_promised_breaks_the_connection(world: Worl
     with pytest.raises(Exception) as raised:  # noqa: PT011 - by the HTTP client's choice.
         await (await world.client.get(path, headers=key)).read()
     assert "AssertionError" not in type(raised.value).__name__
+
+
+async def large_artifact(world: World) -> tuple[str, dict[str, str]]:
+    """Keep one that no socket's buffers can take whole."""
+    await world.run_jobs()
+    key = world.key()
+    job = await (await world.client.post("/api/jobs", json=JOB, headers=key)).json()
+    world.keep_artifact("rows.csv", bytes(24 * 1024 * 1024))
+    return f"/api/jobs/{job['id']}/artifacts/rows.csv", key
+
+
+async def test_a_large_artifact_comes_whole_over_the_borders_of_its_parts(world: World) -> None:
+    path, key = await large_artifact(world)
+    content = bytes(range(256)) * 12 * 1024
+    world.keep_artifact("rows.csv", content)
+    fields = {**key, "Range": f"bytes=1-{len(content) - 2}"}
+    response = await world.client.get(path, headers=fields)
+    assert (response.status, await response.read()) == (206, content[1:-1])
+
+
+async def test_a_tenants_downloads_are_limited(make_world: MakeWorld) -> None:
+    async with make_world(downloads_per_tenant_max=1) as world:
+        path, key = await large_artifact(world)
+        async with world.client.get(path, headers=key) as first:
+            assert first.status == 200
+            second = await world.client.get(path, headers=key)
+            await problem(second, 429, "too_many_downloads")
+            await first.read()
+        async with asyncio.timeout(5):
+            while (await world.client.get(path, headers=key)).status != 200:
+                await asyncio.sleep(0.02)
+
+
+async def test_a_download_that_nobody_reads_is_cut(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "WRITE_SECONDS_MAX", 0.2)
+    async with make_world(downloads_per_tenant_max=1) as world:
+        path, key = await large_artifact(world)
+        async with world.client.get(path, headers=key) as stuck:
+            async with asyncio.timeout(10):
+                while (
+                    await world.client.get(path, headers={**key, "Range": "bytes=0-0"})
+                ).status != 206:
+                    await asyncio.sleep(0.02)
+            with pytest.raises(ClientError):
+                await stuck.read()
 
 
 def test_a_selection_never_leaves_the_file() -> None:

@@ -70,9 +70,12 @@ class RateLimiter:
 class StreamLimits:
     """Counts open streams; memory of the process is bounded by their number."""
 
-    def __init__(self, *, total_max: int, per_tenant_max: int) -> None:
+    def __init__(
+        self, *, total_max: int, per_tenant_max: int, problem: Problem | None = None
+    ) -> None:
         self._total_max = total_max
         self._per_tenant_max = per_tenant_max
+        self._problem = problem or TOO_MANY_STREAMS
         self._open: Counter[str] = Counter()
 
     @property
@@ -82,9 +85,9 @@ class StreamLimits:
 
     @contextmanager
     def opened(self, tenant: str) -> Generator[None]:
-        """Hold a place inside the block; raises ProblemError `too_many_streams`."""
+        """Hold a place inside the block; raises ProblemError when there is none."""
         if self._open[tenant] >= self._per_tenant_max or self.total >= self._total_max:
-            raise ProblemError(TOO_MANY_STREAMS)
+            raise ProblemError(self._problem)
         self._open[tenant] += 1
         try:
             yield
@@ -138,6 +141,13 @@ class ReplayTurns:
         self._waiting = still
 
 
+TOO_MANY_DOWNLOADS = Problem(
+    code="too_many_downloads",
+    title="Too many downloads are under way",
+    detail="Finish one, or wait.",
+    status=429,
+    retry_after_seconds=5,
+)
 TOO_MANY_STREAMS = Problem(
     code="too_many_streams",
     title="Too many streams are open",

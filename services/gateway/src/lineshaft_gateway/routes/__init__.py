@@ -14,7 +14,7 @@ from lineshaft_gateway.event_intake import EventDesk
 from lineshaft_gateway.job_submission import JobDesk
 from lineshaft_gateway.keyring import Keyring
 from lineshaft_gateway.keys import KeyStore
-from lineshaft_gateway.limits import RateLimiter, ReplayTurns, StreamLimits
+from lineshaft_gateway.limits import TOO_MANY_DOWNLOADS, RateLimiter, ReplayTurns, StreamLimits
 from lineshaft_gateway.live import LiveLog
 from lineshaft_gateway.operations import Operation
 from lineshaft_gateway.purge import Purger
@@ -48,7 +48,7 @@ def create_app(
     catalogue = Catalogue(bus)
     operations = (
         *JobRoutes(bus, catalogue, JobDesk(bus, catalogue)).operations(),
-        *ArtifactRoutes(bus, Objects(settings.object_store_url)).operations(),
+        *_artifacts(settings, bus).operations(),
         *EventRoutes(EventDesk(bus), body_bytes_max=settings.body_bytes_max).operations(),
         *_streams(settings, live, bus, keyring).operations(),
         *SystemRoutes(SystemDesk(bus, health), Purger(bus, settings.cdn_regions)).operations(),
@@ -73,6 +73,15 @@ def create_app(
 
     app.on_shutdown.append(end_streams)
     return app
+
+
+def _artifacts(settings: GatewaySettings, bus: Bus) -> ArtifactRoutes:
+    downloads = StreamLimits(
+        total_max=settings.downloads_max,
+        per_tenant_max=settings.downloads_per_tenant_max,
+        problem=TOO_MANY_DOWNLOADS,
+    )
+    return ArtifactRoutes(bus, Objects(settings.object_store_url), downloads)
 
 
 def _streams(settings: GatewaySettings, live: LiveLog, bus: Bus, keyring: Keyring) -> StreamRoutes:

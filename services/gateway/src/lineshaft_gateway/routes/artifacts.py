@@ -1,5 +1,8 @@
 """`/api/jobs/{job_id}/artifacts/{name}`: files that jobs made, from the object store."""
 
+import asyncio
+from collections.abc import AsyncGenerator
+
 import structlog
 from aiohttp import web
 from lineshaft_common.messaging.bus import Bus
@@ -10,6 +13,7 @@ from lineshaft_contracts.problems import Problem, ProblemError
 from lineshaft_gateway.byte_ranges import Selection, select
 from lineshaft_gateway.catalogue import SOURCE
 from lineshaft_gateway.keys import Scope
+from lineshaft_gateway.limits import StreamLimits
 from lineshaft_gateway.operations import Answer, Call, Operation, Parameter
 from lineshaft_gateway.routes.guard import ATTRIBUTES
 from lineshaft_gateway.routes.jobs import JOB_ID, job_id
@@ -17,14 +21,19 @@ from lineshaft_gateway.routes.jobs import JOB_ID, job_id
 log = structlog.get_logger(__name__)
 
 WRITE_BYTES = 256 * 1024
+PART_BYTES = 1024 * 1024
+"""How much of a file is in memory for one client."""
+WRITE_SECONDS_MAX = 20.0
+"""How long one write may wait for the client before the connection is cut."""
 
 
 class ArtifactRoutes:
     """Handlers."""
 
-    def __init__(self, bus: Bus, objects: Objects) -> None:
+    def __init__(self, bus: Bus, objects: Objects, downloads: StreamLimits) -> None:
         self._bus = bus
         self._objects = objects
+        self._downloads = downloads
 
     async def get(self, call: Call) -> web.StreamResponse:
         """Send the file or the part of it that is asked for."""
@@ -51,7 +60,13 @@ class ArtifactRoutes:
         if request.method == "HEAD":
             await response.prepare(request)
             return response
-        return await self._send(request, response, found, selection)
+        with self._downloads.opened(call.principal.tenant):
+            return await self._send(request, response, found, selection)
+
+    async def _parts(self, key: str, start: int, end: int) -> AsyncGenerator[bytes]:
+        for at in range(start, end, PART_BYTES):
+            async for part in self._objects.read(key, at, min(end, at + PART_BYTES)):
+                yield part
 
     async def _send(
         self,
@@ -60,7 +75,7 @@ class ArtifactRoutes:
         found: ArtifactFound,
         selection: Selection,
     ) -> web.StreamResponse:
-        parts = self._objects.read(found.object_key, selection.start, selection.end)
+        parts = self._parts(found.object_key, selection.start, selection.end)
         try:
             part = await anext(parts, b"")
         except ObjectMissingError:
@@ -72,13 +87,18 @@ class ArtifactRoutes:
                 missing -= len(part)
                 view = memoryview(part)
                 for at in range(0, len(view), WRITE_BYTES):
-                    await response.write(bytes(view[at : at + WRITE_BYTES]))
+                    async with asyncio.timeout(WRITE_SECONDS_MAX):
+                        await response.write(bytes(view[at : at + WRITE_BYTES]))
                 part = await anext(parts, b"")
             if missing:
                 raise ObjectMissingError(f"{missing} bytes of {found.object_key}")  # noqa: TRY301
             await response.write_eof()
         except ConnectionResetError:
             pass  # The client went away.
+        except TimeoutError:
+            log.info("artifact_reader_stuck", object_key=found.object_key)
+            if request.transport is not None:
+                request.transport.abort()
         except Exception:
             # The length is promised: only a broken connection tells the client that it is short.
             log.exception("artifact_broken_off", object_key=found.object_key)
@@ -114,6 +134,7 @@ class ArtifactRoutes:
                     410: "artifact_gone",
                     412: "precondition_failed",
                     416: "range_not_satisfiable",
+                    429: "too_many_downloads",
                 },
             ),
         )
