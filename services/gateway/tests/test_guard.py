@@ -120,6 +120,19 @@ async def test_who_guesses_keys_has_to_wait(world: World) -> None:
     assert world.key_store.lookups <= 55
 
 
+async def test_who_guesses_keys_locks_out_no_known_key_of_the_same_address(world: World) -> None:
+    known, unknown = world.key(), world.key()
+    assert (await world.client.get("/api/keys", headers=known)).status == 200
+    for n in range(60):
+        guess = {"Authorization": f"Bearer lsk_{n:012x}_secret"}
+        await world.client.get("/api/jobs", headers=guess)
+    assert (await world.client.get("/api/keys", headers=known)).status == 200
+    wrong = {"Authorization": known["Authorization"][:-1] + "!"}
+    for refused in (wrong, unknown):
+        response = await world.client.get("/api/keys", headers=refused)
+        await problem(response, 429, "too_many_requests")
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "status", "code"),
     [

@@ -41,6 +41,12 @@ class Keyring:
             prefix=prefix, tenant=key.tenant, scopes=key.scopes, expires_at=key.expires_at
         )
 
+    def knows(self, text: str) -> bool:
+        """Whether this is a key that was valid when it was looked up last, however long ago."""
+        prefix, secret = parse(text) or ("", "")
+        _, key = self._cache.get(prefix, (0.0, None))
+        return key is not None and key.matches(secret) and key.is_valid(datetime.now(UTC))
+
     async def is_valid(self, principal: Principal) -> bool:
         """Whether the key that was recognised before still is valid."""
         key = await self._find(principal.prefix)

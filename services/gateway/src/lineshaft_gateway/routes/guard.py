@@ -91,12 +91,13 @@ class Guard:
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
         principal = None
         if scheme.lower() == "bearer":
-            address = request.remote or ""
-            # Unknown keys cost a look-up each: an address that keeps guessing has to wait.
+            address, text = request.remote or "", credentials.strip()
+            # Unknown keys cost a look-up each: an address that keeps guessing has to wait,
+            # but locks out nobody behind the same address whose key is known.
             failed = self._failed_logins.take(address, 0)
-            if failed.remaining < 1:
+            if failed.remaining < 1 and not self._keyring.knows(text):
                 raise ProblemError(too_many_requests(failed))
-            principal = await self._keyring.recognise(credentials.strip())
+            principal = await self._keyring.recognise(text)
             if principal is None:
                 self._failed_logins.take(address)
         if principal is None:
