@@ -51,6 +51,8 @@ class Answer:
     """Holds the second half of the body back."""
     takes_seconds: float = 0.0
     reason: str = ""
+    has_room: bool = True
+    """Whether it may pass through to one client."""
 
 
 class FakeBody:
@@ -80,6 +82,7 @@ class FakeResponse:
         self.status = answer.status
         self.reason = answer.reason
         self.fields: Fields = Fields(answer.fields)
+        self.has_room = answer.has_room
         bodiless = answer.status in {204, 304} or request.method == "HEAD"
         self.length = len(answer.body) if answer.announces_length else None
         if self.length is not None and not bodiless:
@@ -88,6 +91,9 @@ class FakeResponse:
         self.body = FakeBody(answer)
         if bodiless:
             self.body = FakeBody(Answer(body=b""))
+
+    async def pass_through(self) -> bool:
+        return self.has_room
 
 
 class FakeOrigin:

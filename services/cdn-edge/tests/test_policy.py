@@ -108,3 +108,12 @@ def test_a_policy_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -> N
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ValidationError):
         load_policy(file)
+
+
+async def test_a_pure_asset_origin_is_spared_other_methods(make_world: Any, answer: Any) -> None:
+    world = await make_world(policy=load_policy().model_copy(update={"methods": ("GET", "HEAD")}))
+    world.will(answer())
+    refused = await world.ask(method="POST")
+    assert (refused.status, refused.fields["Allow"]) == (405, "GET, HEAD")
+    assert world.origin.count == 0
+    assert (await world.ask()).status == 200

@@ -72,6 +72,7 @@ async def site() -> AsyncIterator[Site]:
                 "origin_url": f"http://127.0.0.1:{origin_port}",
                 "object_bytes_max": 1_000_000,
                 "upload_bytes_max": 100_000,
+                "upload_idle_timeout_seconds": 0.2,
                 "origin_head_timeout_seconds": 0.5,
                 "origin_connections_max": 4,
                 "origin_acquire_timeout_seconds": 5,
@@ -319,3 +320,58 @@ async def test_a_long_stored_body_is_sent_whole(site: Site) -> None:
             assert await response.read() == bytes(range(256)) * 3_900
             assert response.headers["Content-Length"] == "998400"
     assert len(site.origin.targets) == 1
+
+
+async def _hold(site: Site, target: str, count: int) -> list[asyncio.StreamWriter]:
+    """Ask, and read nothing of the answers."""
+    held: list[asyncio.StreamWriter] = []
+    for number in range(count):
+        _, writer = await asyncio.open_connection("127.0.0.1", site.port, limit=1)
+        writer.write(f"GET {target}/{number} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        held.append(writer)
+    return held
+
+
+async def test_clients_that_read_nothing_do_not_stop_the_filling_of_the_cache(site: Site) -> None:
+    """More of them than there are connections to the origin."""
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        if request.path.startswith("/asset"):
+            return await _text(request)
+        stream = web.StreamResponse(headers={"Cache-Control": "private"})
+        await stream.prepare(request)
+        while True:
+            await stream.write(b"x" * 1_000_000)
+
+    site.will(endless)
+    held = await _hold(site, "/private", 12)
+    async with asyncio.timeout(5):
+        while len(site.origin.targets) < 2:
+            await asyncio.sleep(0.01)
+    async with site.client.get(f"{site.url}/asset") as response:
+        assert response.status == 200
+    for writer in held:
+        writer.transport.abort()
+
+
+async def test_uploads_that_stand_still_are_ended_and_stop_no_fill(site: Site) -> None:
+    async def read(request: web.Request) -> web.Response:
+        if request.method == "POST":
+            await request.read()
+        return await _text(request)
+
+    site.will(read)
+    head = b"POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx"
+    stuck = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(4)]
+    for _, writer in stuck:
+        writer.write(head)
+    async with asyncio.timeout(5):
+        while not site.origin.targets:
+            await asyncio.sleep(0.01)
+    async with site.client.get(f"{site.url}/asset") as response:
+        assert response.status == 200
+    for reader, writer in stuck:
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 408")
+        writer.close()
+        await writer.wait_closed()

@@ -31,6 +31,7 @@ def _upstream(settings: EdgeSettings) -> HttpOrigin:
         str(settings.origin_url),
         UpstreamLimits(
             connections_max=settings.origin_connections_max,
+            passing_per_client_max=settings.origin_passing_per_client_max,
             acquire_timeout_seconds=settings.origin_acquire_timeout_seconds,
             connect_timeout_seconds=settings.origin_connect_timeout_seconds,
             head_timeout_seconds=settings.origin_head_timeout_seconds,
@@ -67,6 +68,7 @@ async def assemble(settings: EdgeSettings) -> AsyncGenerator[Station]:
             edge,
             traffic,
             upload_bytes_max=settings.upload_bytes_max,
+            upload_idle_seconds=settings.upload_idle_timeout_seconds,
             send_timeout_seconds=settings.send_timeout_seconds,
         )
         yield Station(

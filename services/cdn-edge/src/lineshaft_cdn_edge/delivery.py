@@ -26,21 +26,31 @@ class _Progress:
 
 
 class _Upload:
-    """A client's body, read within a limit; the length may be known only when it is exceeded."""
+    """A client's body, read within limits; the length may be known only when it is exceeded."""
 
-    def __init__(self, http_request: web.Request, bytes_max: int) -> None:
+    def __init__(self, http_request: web.Request, bytes_max: int, idle_seconds: float) -> None:
         self._content = http_request.content
         self._bytes_max = bytes_max
-        self.is_too_large = False
+        self._idle_seconds = idle_seconds
+        self.failure: web.HTTPException | None = None
+        """What to answer when a limit was exceeded."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         total = 0
-        async for chunk in self._content.iter_any():
+        while chunk := await self._next():
             total += len(chunk)
             if total > self._bytes_max:
-                self.is_too_large = True
+                self.failure = _too_large(self._bytes_max)
                 raise ConnectionAbortedError("the upload is too large")
             yield chunk
+
+    async def _next(self) -> bytes:
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                return await self._content.readany()
+        except TimeoutError:
+            self.failure = web.HTTPRequestTimeout()
+            raise ConnectionAbortedError("the upload stands still") from None
 
 
 def _too_large(bytes_max: int) -> web.HTTPException:
@@ -54,6 +64,7 @@ def _request(http_request: web.Request, upload: _Upload | None) -> Request:
         authority=http_request.headers.get("Host", ""),
         fields=CIMultiDict(http_request.headers),
         body=aiter(upload) if upload else None,
+        client=http_request.remote or "",
     )
 
 
@@ -66,11 +77,13 @@ class Delivery:
         traffic: Traffic,
         *,
         upload_bytes_max: int,
+        upload_idle_seconds: float = 10.0,
         send_timeout_seconds: float = 60.0,
     ) -> None:
         self._edge = edge
         self._traffic = traffic
         self._upload_bytes_max = upload_bytes_max
+        self._upload_idle_seconds = upload_idle_seconds
         self._send_timeout_seconds = send_timeout_seconds
 
     async def handle(self, http_request: web.Request) -> web.StreamResponse:
@@ -78,18 +91,19 @@ class Delivery:
         progress = _Progress()
         if (http_request.content_length or 0) > self._upload_bytes_max:
             raise _too_large(self._upload_bytes_max)
-        upload = (
-            _Upload(http_request, self._upload_bytes_max) if http_request.body_exists else None
-        )
+        upload = self._upload(http_request) if http_request.body_exists else None
         response = await self._edge.handle(_request(http_request, upload))
         try:
-            if upload and upload.is_too_large:
-                raise _too_large(self._upload_bytes_max)
+            if upload and upload.failure:
+                raise upload.failure
             return await self._send(http_request, response, progress)
         finally:
             if not isinstance(response.body, bytes):
                 await response.body.close()
             self._count(response, progress)
+
+    def _upload(self, http_request: web.Request) -> _Upload:
+        return _Upload(http_request, self._upload_bytes_max, self._upload_idle_seconds)
 
     async def _send(
         self, http_request: web.Request, response: Response, progress: _Progress

@@ -25,6 +25,7 @@ from lineshaft_cdn_edge.policy import Policy
 from lineshaft_cdn_edge.purge import Purger
 
 _REFUSED_METHODS = frozenset({"TRACE", "CONNECT"})
+_PASSED_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +137,11 @@ class Edge:
     def _refusal(self, request: Request) -> Response | None:
         if len(request.target) > self._limits.target_bytes_max:
             return self._problem(414, "target_too_long", "The request target is too long")
-        if request.method in _REFUSED_METHODS:
-            return self._problem(405, "method_not_allowed", "The method is not served here")
+        served = self._policy.methods
+        if request.method in _REFUSED_METHODS or (served and request.method not in served):
+            refusal = self._problem(405, "method_not_allowed", "The method is not served here")
+            refusal.fields["Allow"] = ", ".join(served or _PASSED_METHODS)
+            return refusal
         return None
 
     async def _handle(self, request: Request, key: CacheKey) -> Response:

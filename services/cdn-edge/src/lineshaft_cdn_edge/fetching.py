@@ -148,13 +148,20 @@ class Fetcher:
         return response
 
     async def _only_for(self, visit: Visit, outcome: Unshared) -> Response:
-        """Pass a response that is not stored on; the client's condition was not sent along."""
+        """Pass a response that is not stored on; the client's condition was not sent along.
+
+        Where no more can pass through now, it is asked for again when it is this client's turn:
+        meanwhile it must not take the place of a fill.
+        """
         now = self._clock.wall()
         unchanged = outcome.response.status == 200 and is_not_modified(
             visit.request.fields, outcome.fields, now=now
         )
         if unchanged:
             await outcome.response.body.close()
+        elif not await outcome.response.pass_through():
+            await outcome.response.body.close()
+            return await self._passer.handle(visit.request, visit.key, detail=visit.why)
         return self._passer.answer(
             visit.request,
             visit.key,

@@ -35,7 +35,14 @@ class Forwarder:
         fields["Accept-Encoding"] = "identity"
         for name, value in conditions_for(stale.fields) if stale else ():
             fields.add(name, value)
-        return OriginRequest(method="GET", target=key.target, host=key.host, fields=fields)
+        return OriginRequest(
+            method="GET",
+            target=key.target,
+            host=key.host,
+            fields=fields,
+            client=request.client,
+            fills=True,
+        )
 
     def as_is(self, request: Request, key: CacheKey) -> OriginRequest:
         """Pass a request through whose response will not be stored."""
@@ -48,6 +55,7 @@ class Forwarder:
             host=key.host,
             fields=fields,
             body=request.body,
+            client=request.client,
         )
 
     def forwards_cookie(self, request: Request, key: CacheKey) -> bool:

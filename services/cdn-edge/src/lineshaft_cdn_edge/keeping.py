@@ -105,6 +105,7 @@ class Keeper:
                 if incoming.body.is_joinable and self._is_too_much(total):
                     self._flights.close_doors(flight)
                     incoming.body.release()
+                    await response.pass_through()
                     until = self._clock.monotonic() + self._policy.hit_for_miss_seconds
                     self._store.mark_uncacheable(flight.key, until=until)
                 await incoming.body.write(chunk)

@@ -32,6 +32,8 @@ class Request:
     """The Host field; empty when absent."""
     fields: Fields
     body: AsyncIterator[bytes] | None = None
+    client: str = ""
+    """Address that the request came from."""
 
 
 class Body(Protocol):

@@ -37,6 +37,7 @@ class _Metered:
         self.fields = response.fields
         self.length = response.length
         self.is_framed = response.is_framed
+        self.pass_through = response.pass_through
         self.body: Body = _MeteredBody(response.body, traffic, asset_class)
 
 

@@ -54,6 +54,10 @@ class OriginRequest:
     host: str = ""
     fields: Fields
     body: AsyncIterator[bytes] | None = None
+    client: str = ""
+    """Address of the client on whose behalf it is asked."""
+    fills: bool = False
+    """Whether the answer is meant for the cache, rather than for that client alone."""
 
 
 class OriginResponse(Protocol):
@@ -87,6 +91,13 @@ class OriginResponse(Protocol):
     @property
     def body(self) -> Body:
         """The body; closing it gives the connection up."""
+        ...
+
+    async def pass_through(self) -> bool:
+        """Count from now on as passing through to the client, at whose speed it is read.
+
+        False at once if too many do that already; the body must then be closed.
+        """
         ...
 
 

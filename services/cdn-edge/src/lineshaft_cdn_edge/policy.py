@@ -128,6 +128,8 @@ class Policy(_Rule):
     grace_seconds: Seconds = 0
     hit_for_miss_seconds: Seconds = 30
     store_set_cookie: bool = False
+    methods: tuple[str, ...] = ()
+    """The methods that are served; all but TRACE and CONNECT when there are none."""
     invalid_age: Literal["ignore", "stale"] = "ignore"
     query: Query = Query()
     strip_request_fields: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ from lineshaft_cdn_edge.origin import (
     OriginTruncatedError,
     OriginUnreachableError,
 )
+from lineshaft_cdn_edge.slots import Slot, Slots
 
 _CHUNK_BYTES = 65_536
 _NOT_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -31,6 +32,9 @@ class UpstreamLimits:
     """Bounds of the connections to an origin."""
 
     connections_max: int = 64
+    """Half of them, rounded down, for requests that pass through; the others for fills."""
+    passing_per_client_max: int = 16
+    """Pass-through requests of one client address at a time."""
     acquire_timeout_seconds: float = 10.0
     """How long a request may wait for a free connection."""
     connect_timeout_seconds: float = 5.0
@@ -53,7 +57,10 @@ class HttpOrigin:
     def __init__(self, base_url: str, limits: UpstreamLimits | None = None) -> None:
         self._base = base_url.rstrip("/")
         self._limits = limits or UpstreamLimits()
-        self._free = asyncio.Semaphore(self._limits.connections_max)
+        self._slots = Slots(
+            self._limits.connections_max,
+            passing_per_client_max=self._limits.passing_per_client_max,
+        )
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def __aenter__(self) -> Self:
@@ -93,15 +100,15 @@ class HttpOrigin:
         """Send a request and wait for the head of its response; raises OriginError."""
         try:
             async with asyncio.timeout(self._limits.acquire_timeout_seconds):
-                await self._free.acquire()
+                slot = await self._slots.acquire(client=request.client, fills=request.fills)
         except TimeoutError:
             raise OriginOverloadedError from None
         try:
             response = await self._send(request)
         except BaseException:
-            self._free.release()
+            slot.release()
             raise
-        return HttpResponse(response, request.method, self._free)
+        return HttpResponse(response, request.method, slot)
 
     async def _send(self, request: OriginRequest) -> aiohttp.ClientResponse:
         session = self._sessions[request.method in SAFE_METHODS and request.body is None]
@@ -135,11 +142,9 @@ def _translated(error: Exception) -> OriginError:
 class HttpResponse:
     """A response of the origin; its connection is given back when the body ends or is closed."""
 
-    def __init__(
-        self, response: aiohttp.ClientResponse, method: str, free: asyncio.Semaphore
-    ) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, method: str, slot: Slot) -> None:
         self._response = response
-        self._free: asyncio.Semaphore | None = free
+        self._slot: Slot | None = slot
         self.status = response.status
         self.reason = response.reason or ""
         self.fields: Fields = CIMultiDict(response.headers)
@@ -167,9 +172,13 @@ class HttpResponse:
         finally:
             await self.close()
 
+    async def pass_through(self) -> bool:
+        """See `OriginResponse.pass_through`."""
+        return self._slot is None or await self._slot.pass_through()
+
     async def close(self) -> None:
         """Give the connection back, or up if the body was not read to its end."""
-        free, self._free = self._free, None
-        if free:
-            free.release()
+        slot, self._slot = self._slot, None
+        if slot:
+            slot.release()
             self._response.release() if self._response.content.at_eof() else self._response.close()
