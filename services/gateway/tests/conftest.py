@@ -38,7 +38,7 @@ from lineshaft_contracts.jobs import (
 )
 from lineshaft_contracts.problems import Problem, ProblemError
 from lineshaft_gateway import keys
-from lineshaft_gateway.keys import ALL_SCOPES, ApiKey, Scope
+from lineshaft_gateway.keys import ADMIN, ALL_SCOPES, ApiKey, Scope
 from lineshaft_gateway.live import LiveLog, Position
 from lineshaft_gateway.routes import create_app
 from lineshaft_gateway.settings import GatewaySettings
@@ -73,6 +73,19 @@ class MemoryKeys:
             self.kept[one] = replace(self.kept[one], revoked_at=datetime.now(UTC))
             void += [made.prefix for made in self.kept.values() if made.created_by == one]
         return tuple(void)
+
+    async def revoke_admin_keys(self, *, but: str) -> int:
+        void = [
+            key
+            for key in self.kept.values()
+            if key.created_by is None
+            and key.name == ADMIN
+            and key.prefix != but
+            and key.revoked_at is None
+        ]
+        for key in void:
+            self.kept[key.prefix] = replace(key, revoked_at=datetime.now(UTC))
+        return len(void)
 
     async def any_valid(self) -> bool:
         return any(key.is_valid(datetime.now(UTC)) for key in self.kept.values())

@@ -254,6 +254,10 @@ async def test_keys_are_kept(postgres_url: str) -> None:
         assert [one.prefix for one in await store.list_of("acme")] == [key.prefix]
         assert await store.list_of("globex") == []
         assert await store.any_valid()
+        lost, _ = make(tenant="acme", name="admin", scopes=frozenset())
+        await store.add(lost)
+        assert await store.revoke_admin_keys(but=lost.prefix) == 0
+        assert await store.revoke_admin_keys(but=key.prefix) == 1
         child, _ = make(
             tenant="globex", name="c", scopes=frozenset({"jobs:read"}), created_by=key.prefix
         )

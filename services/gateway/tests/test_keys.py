@@ -193,6 +193,29 @@ async def test_a_file_that_is_missing_or_void_is_written_anew(tmp_path: Path) ->
     assert file.read_text() != second
 
 
+async def test_removing_the_admin_key_file_rotates_the_key_and_no_other(tmp_path: Path) -> None:
+    store, file = MemoryKeys(), tmp_path / "admin.key"
+    await ensure_admin_key(store, file, "acme", "127.0.0.1")
+    lost = file.read_text().strip()
+    principal = await Keyring(store).recognise(lost)
+    assert principal is not None
+    child, text = make(tenant="acme", name="MES", scopes=frozenset(), created_by=principal.prefix)
+    await store.add(child)
+    file.unlink()
+    await ensure_admin_key(store, file, "acme", "127.0.0.1")
+    keyring = Keyring(store)
+    assert await keyring.recognise(lost) is None
+    assert await keyring.recognise(file.read_text().strip()) is not None
+    assert await keyring.recognise(text) is not None
+
+
+async def test_a_key_that_cannot_be_written_down_is_not_valid(tmp_path: Path) -> None:
+    store, unwritable = MemoryKeys(), tmp_path / ("x" * 250)
+    with pytest.raises(OSError, match="too long"):
+        await ensure_admin_key(store, unwritable, "acme", "127.0.0.1")
+    assert store.kept == {}
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gateway"])  # noqa: S104
 async def test_without_any_login_no_other_machine_is_served(host: str) -> None:
     store = MemoryKeys()

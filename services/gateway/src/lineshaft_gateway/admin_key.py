@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from lineshaft_gateway.keyring import Keyring
-from lineshaft_gateway.keys import ALL_SCOPES, KeyStore, make
+from lineshaft_gateway.keys import ADMIN, ALL_SCOPES, KeyStore, make
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +22,9 @@ async def ensure_admin_key(
 ) -> None:
     """Make sure that a key exists; raise NoLoginError rather than serve others without one.
 
-    A file that is missing, or whose key is void (another database, revoked), is written anew.
+    A file that is missing, or whose key is void (another database, revoked), is written anew;
+    admin keys from before become void, so that removing the file rotates a key that was lost.
+    The file comes first: a key that could not be written down must not be valid.
     """
     if file is None:
         if await store.any_valid():
@@ -36,13 +38,15 @@ async def ensure_admin_key(
         return
     if await Keyring(store).recognise(_read(file)) is not None:
         return
-    key, text = make(tenant=tenant, name="admin", scopes=frozenset(ALL_SCOPES))
-    await store.add(key)
+    key, text = make(tenant=tenant, name=ADMIN, scopes=frozenset(ALL_SCOPES))
     _write(file, f"{text}\n")
+    await store.add(key)
+    revoked = await store.revoke_admin_keys(but=key.prefix)
     log.info(
         "admin_key_written",
         file=str(file),
         tenant=tenant,
+        revoked=revoked,
         use=f'curl -H "Authorization: Bearer $(cat {file})" http://<this host>/api/jobs',
     )
 

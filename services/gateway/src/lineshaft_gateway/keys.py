@@ -8,6 +8,8 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Protocol
 
+ADMIN = "admin"
+"""Name of the keys that the gateway itself makes."""
 PREFIX_BYTES = 6
 SECRET_BYTES = 32
 KEY_LENGTH_MAX = 128
@@ -85,6 +87,13 @@ class KeyStore(Protocol):
         """Make a key of a tenant void, with all that it made, directly or not, in any tenant.
 
         Returns the prefixes of these keys; empty when the tenant has no such key.
+        """
+        ...
+
+    async def revoke_admin_keys(self, *, but: str) -> int:
+        """Make the admin keys that the gateway itself made void, except one; return how many.
+
+        What was made with them stays: the plant's programs keep their keys.
         """
         ...
 

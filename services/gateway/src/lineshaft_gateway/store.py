@@ -4,7 +4,7 @@ from typing import Any
 
 from lineshaft_common.postgres import Pool
 
-from lineshaft_gateway.keys import ApiKey
+from lineshaft_gateway.keys import ADMIN, ApiKey
 from lineshaft_gateway.live import Position
 
 PACKAGE = "lineshaft_gateway"
@@ -83,6 +83,20 @@ class PostgresKeyStore:
             tenant,
         )
         return tuple(row["prefix"] for row in rows)
+
+    async def revoke_admin_keys(self, *, but: str) -> int:
+        """See `KeyStore.revoke_admin_keys`."""
+        rows = await self._pool.fetch(
+            """
+            UPDATE api_key
+            SET revoked_at = now()
+            WHERE created_by IS NULL AND name = $1 AND prefix <> $2 AND revoked_at IS NULL
+            RETURNING prefix
+            """,
+            ADMIN,
+            but,
+        )
+        return len(rows)
 
     async def any_valid(self) -> bool:
         """See `KeyStore.any_valid`."""
