@@ -49,7 +49,7 @@ LONGER_FUNCTIONS = {
 }
 
 LONGER_COMMON = (
-    3_300,
+    3_400,
     "messaging alone is 1,700 lines: its wire is our own, the library's costs a task per message",
 )
 
@@ -292,7 +292,8 @@ def test_links_between_documents_lead_somewhere() -> None:
     for path in files():
         if path.suffix != ".md":
             continue
-        for link in LINK.findall(text_of(path)):
+        prose = re.sub(r"^(?: {4}|\t).*$", "", text_of(path), flags=re.MULTILINE)
+        for link in LINK.findall(prose):
             if re.match(r"[a-z]+:", link):
                 continue
             target, _, anchor = link.partition("#")

@@ -37,7 +37,7 @@ PROBLEMS = Counter("lineshaft_http_problems_total", "Problem answers by code", [
 QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics", "/v1/traces"})
 """Asked for by machines, again and again; a span about receiving spans would never end."""
 
-BEGUN = "lineshaft-response-begun"
+BEGUN = web.RequestKey("BEGUN", bool)
 
 UNAVAILABLE = Problem(
     code="service_unavailable",
