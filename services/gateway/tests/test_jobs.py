@@ -200,7 +200,7 @@ async def test_a_cancellation_is_answered_or_kept_for_the_runner(world: World) -
 
 async def test_what_is_no_id_is_no_job(world: World) -> None:
     key = world.key()
-    for path in ("not-an-id", "%00", "..%2f..%2fetc"):
+    for path in ("not-an-id", "..%2f..%2fetc"):
         response = await world.client.get(f"/api/jobs/{path}", headers=key)
         await problem(response, 404, "job_not_found")
 
