@@ -11,6 +11,7 @@ from lineshaft_contracts.topology import MONITOR_QUERIES
 
 POINTS_MAX = 2_000
 SERIES_MAX = 500
+LINES_MAX = 500
 
 MetricName = Annotated[str, Field(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]{0,199}$")]
 
@@ -215,7 +216,7 @@ class MonitoringFound(Message):
     queues: tuple[QueueLoad, ...]
     edges: tuple[EdgeLoad, ...]
     lines: tuple[LineOutput, ...]
-    """Of the asking tenant; the platform sees all."""
+    """Of the asking tenant, or of all when the platform asks; LINES_MAX at most."""
     alerts: dict[str, int]
     """Firing alerts by level."""
 

@@ -15,7 +15,7 @@ from lineshaft_contracts.alerts import (
     AlertRaised,
     AlertResolved,
 )
-from lineshaft_contracts.envelope import Envelope, Priority, envelop
+from lineshaft_contracts.envelope import PLATFORM_TENANT, Envelope, Priority, envelop, uuid7
 
 from lineshaft_monitor.evaluation import Evaluation, Step, Transition
 
@@ -134,3 +134,20 @@ def announced(alert: Alert, transition: Transition) -> Change:
         priority=PRIORITIES.get(alert.level, Priority.LOW),
     )
     return Change(alert=alert, step=transition.step, reason=transition.reason, event=envelope)
+
+
+def begin(fingerprint: str, memory: Memory, at: datetime) -> Alert:
+    """Begin an alert; its first change fills in the rest."""
+    return Alert(
+        id=uuid7(),
+        tenant=memory.labels.get("tenant", PLATFORM_TENANT),
+        level=AlertLevel.UNKNOWN,
+        rule=memory.rule,
+        fingerprint=fingerprint,
+        labels=memory.labels,
+        value=None,
+        summary="",
+        sequence=0,
+        started_at=at,
+        changed_at=at,
+    )

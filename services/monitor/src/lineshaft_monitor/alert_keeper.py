@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from lineshaft_contracts.alerts import AlertLevel
-from lineshaft_contracts.envelope import PLATFORM_TENANT, uuid7
+from lineshaft_contracts.envelope import PLATFORM_TENANT
 from prometheus_client import Counter
 
 from lineshaft_monitor.alert import (
@@ -21,6 +21,7 @@ from lineshaft_monitor.alert import (
     Commit,
     Memory,
     announced,
+    begin,
     fingerprint_of,
 )
 from lineshaft_monitor.evaluation import Evaluation, Step, Transition, step
@@ -28,6 +29,8 @@ from lineshaft_monitor.rules import Rule
 from lineshaft_monitor.samples.series import Labels
 
 log = structlog.get_logger(__name__)
+
+OBSERVATIONS_AT_ONCE = 500
 
 CHANGES = Counter("lineshaft_monitor_alert_changes_total", "Changes of alerts", ["event", "level"])
 
@@ -93,6 +96,13 @@ class AlertKeeper:
         """Whether any rule is about this metric."""
         return metric in self._by_metric
 
+    def watches_duration(self, metric: str) -> bool:
+        """Whether a rule about this metric has to be shown a value again that did not change."""
+        return any(
+            rule.for_seconds or rule.recover_seconds or rule.rate or rule.stale
+            for rule in self._by_metric.get(metric, ())
+        )
+
     async def start(self, now: datetime) -> None:
         """Load what was remembered, and end the alerts of rules that are gone."""
         async with self._lock:
@@ -111,7 +121,9 @@ class AlertKeeper:
         async with self._lock:
             await self._load()
             commit = Commit()
-            for observation in observations:
+            for number, observation in enumerate(observations, 1):
+                if number % OBSERVATIONS_AT_ONCE == 0:
+                    await asyncio.sleep(0)  # Others have their turn.
                 for rule in self._by_metric.get(observation.name, ()):
                     self._evaluate(commit, rule, observation)
             return await self._commit(commit)
@@ -228,7 +240,7 @@ class AlertKeeper:
             # Only the time of the last value is new: worth remembering, not worth storing.
             self._memories[fingerprint] = replace(known, evaluation=after)
         if transition is not None:
-            alert = self._alert(commit, fingerprint) or _new(fingerprint, memory, observation.at)
+            alert = self._alert(commit, fingerprint) or begin(fingerprint, memory, observation.at)
             changed = self._changed(alert, rule, transition, observation)
             commit.changes.append(announced(changed, transition))
 
@@ -278,20 +290,3 @@ class AlertKeeper:
             reason=reason,
         )
         commit.changes.append(announced(over, transition))
-
-
-def _new(fingerprint: str, memory: Memory, at: datetime) -> Alert:
-    """Begin an alert; its first change fills in the rest."""
-    return Alert(
-        id=uuid7(),
-        tenant=memory.labels.get("tenant", PLATFORM_TENANT),
-        level=AlertLevel.UNKNOWN,
-        rule=memory.rule,
-        fingerprint=fingerprint,
-        labels=memory.labels,
-        value=None,
-        summary="",
-        sequence=0,
-        started_at=at,
-        changed_at=at,
-    )

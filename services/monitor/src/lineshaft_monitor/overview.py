@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from lineshaft_contracts.envelope import PLATFORM_TENANT, Envelope
 from lineshaft_contracts.monitoring import (
+    LINES_MAX,
     EdgeLoad,
     GetHealth,
     GetMonitoring,
@@ -92,7 +93,9 @@ class Overview:
             edges=tuple(self._edge(region) for region in self._edges.regions()),
             lines=tuple(
                 self._line(line)
-                for line in self._plant.lines(None if tenant == PLATFORM_TENANT else tenant)
+                for line in self._plant.lines(
+                    None if tenant == PLATFORM_TENANT else tenant, limit=LINES_MAX
+                )
             ),
             alerts=self._keeper.firing(tenant),
         )

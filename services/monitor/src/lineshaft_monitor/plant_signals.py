@@ -1,14 +1,17 @@
 """What plant events say about equipment and output, as signals for rules and as counters."""
 
+from collections import Counter as Tally
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from itertools import islice
 
 from lineshaft_contracts.envelope import Envelope, EquipmentPath, Quantity
 from lineshaft_contracts.production import UnitProduced
 from lineshaft_contracts.resource import EquipmentState, StateChanged
+from prometheus_client import Counter
 
 from lineshaft_monitor.alert_keeper import Observation
 from lineshaft_monitor.samples.series import Key, labels_of
@@ -16,15 +19,18 @@ from lineshaft_monitor.samples.series import Key, labels_of
 EQUIPMENT_DOWN = "plant_equipment_down"
 UNITS = "plant_units_total"
 FATES = ("good", "scrap", "rework")
-EQUIPMENT_MAX = 100_000
-LINES_MAX = 2_000
-COUNTED_IDS_MAX = 50_000
+EQUIPMENT_PER_TENANT_MAX = 2_000
+"""Followed at once, and with it the alerts about it that can be open."""
+LINES_PER_TENANT_MAX = 300
+LINES_MAX = 15_000
+"""Of all tenants, so that the samples of all lines fit into one row."""
+COUNTED_PER_TENANT_MAX = 20_000
 
-
-@dataclass(kw_only=True)
-class _Equipment:
-    changed_at: datetime
-    state: EquipmentState
+REFUSED = Counter(
+    "lineshaft_monitor_plant_refused_total",
+    "Plant events about equipment or lines beyond the quota of their tenant",
+    ["kind"],
+)
 
 
 @dataclass(kw_only=True)
@@ -36,51 +42,112 @@ class Line:
     amounts: dict[str, Decimal] = field(default_factory=lambda: dict.fromkeys(FATES, Decimal(0)))
 
 
-class PlantSignals:
-    """Follows equipment states and sums up output; bounded, and deaf to repeats."""
+class _Plant:
+    """One tenant's equipment and lines, within its quota."""
 
     def __init__(self) -> None:
-        self._equipment: OrderedDict[str, _Equipment] = OrderedDict()
-        self._down: dict[str, None] = {}
-        self._lines: dict[tuple[str, str], Line] = {}
-        self._counted: OrderedDict[str, None] = OrderedDict()
+        self.down: dict[str, datetime] = {}
+        """Equipment that is down, and when its latest state began."""
+        self.other: OrderedDict[str, datetime] = OrderedDict()
+        """The rest, the longest unheard of first."""
+        self.down_by_line: Tally[str] = Tally()
+        self.lines: dict[str, Line] = {}
+        self._counted: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+
+    def changed_at(self, path: str) -> datetime | None:
+        """Tell when the latest state began; None for equipment that is not followed."""
+        return self.down.get(path) or self.other.get(path)
+
+    def goes_down(self, path: str, at: datetime) -> None:
+        """Follow equipment that is down."""
+        self.other.pop(path, None)
+        if path not in self.down:
+            self.down_by_line[_line_name(path)] += 1
+        self.down[path] = at
+
+    def comes_up(self, path: str, at: datetime) -> None:
+        """Follow equipment that is not down."""
+        if self.down.pop(path, None) is not None:
+            name = _line_name(path)
+            self.down_by_line[name] -= 1
+            if not self.down_by_line[name]:
+                del self.down_by_line[name]
+        self.other[path] = at
+        self.other.move_to_end(path)
+
+    def make_room(self) -> bool:
+        """Forget equipment that is not down until one more fits; False when all of it is down."""
+        while len(self.down) + len(self.other) >= EQUIPMENT_PER_TENANT_MAX and self.other:
+            self.other.popitem(last=False)
+        return len(self.down) < EQUIPMENT_PER_TENANT_MAX
+
+    def repeats(self, event: Envelope[UnitProduced]) -> bool:
+        """Whether an event was counted before; from now on it was."""
+        key = (event.tenant, event.source, event.id)
+        if key in self._counted:
+            return True
+        self._counted[key] = None
+        if len(self._counted) > COUNTED_PER_TENANT_MAX:
+            self._counted.popitem(last=False)
+        return False
+
+
+class PlantSignals:
+    """Follows equipment states and sums up output; bounded by tenant, and deaf to repeats."""
+
+    def __init__(self) -> None:
+        self._plants: dict[str, _Plant] = {}
+        self._unsettled: dict[str, None] = {}
+        """Equipment that is down and that the rules have not been shown by the rhythm yet."""
+        self._lines = 0
         self.received = 0
         """Plant events of any kind since the start."""
 
     def load(self, equipment: Iterable[tuple[str, float | None, datetime]]) -> None:
-        """Begin with what was known before: path, signal, and when that state had begun."""
+        """Begin with what was known before: path, signal, and when that state had begun.
+
+        No quota: an alert that is open has to be followed to its end.
+        """
         for path, signal, changed_at in equipment:
-            down = signal is not None and signal >= 1
-            state = EquipmentState.DOWN if down else EquipmentState.UNKNOWN
-            self._equipment[path] = _Equipment(changed_at=changed_at, state=state)
-            if down:
-                self._down[path] = None
+            plant = self._plant(EquipmentPath(path).tenant)
+            if signal is not None and signal >= 1:
+                plant.goes_down(path, changed_at)
+                self._unsettled[path] = None
+            else:
+                plant.comes_up(path, changed_at)
 
     def on_state_changed(self, event: Envelope[StateChanged], now: datetime) -> Observation | None:
-        """Take a new state; None for one that is older than what is known."""
+        """Take a new state; None for one that is older than what is known, or beyond the quota."""
         path, state = event.source, event.data.state
-        known = self._equipment.get(path)
-        if known is not None and event.time < known.changed_at:
+        plant = self._plant(EquipmentPath(path).tenant)
+        known = plant.changed_at(path)
+        if known is not None and event.time < known:
             return None
-        self._equipment[path] = _Equipment(changed_at=event.time, state=state)
-        self._equipment.move_to_end(path)
-        if state is EquipmentState.DOWN:
-            self._down[path] = None
-        elif state is not EquipmentState.UNKNOWN:
-            self._down.pop(path, None)
-        if len(self._equipment) > EQUIPMENT_MAX:
-            self._equipment.popitem(last=False)
+        room = known is not None or plant.make_room()
+        if not room:
+            REFUSED.labels("equipment").inc()
+        down = state is EquipmentState.DOWN
+        # What is unknown stays what it was.
+        if down or (state is EquipmentState.UNKNOWN and path in plant.down):
+            if not room:
+                return None
+            plant.goes_down(path, event.time)
+        elif room:
+            plant.comes_up(path, event.time)
+        if down:
+            self._unsettled[path] = None
+        elif path not in plant.down:
+            self._unsettled.pop(path, None)
         return replace(_observation(path, state, now), event_at=event.time)
 
     def on_unit_produced(self, event: Envelope[UnitProduced]) -> None:
         """Count good, scrap and rework; an event that comes twice counts once."""
-        if event.id in self._counted:
+        tenant = EquipmentPath(event.source).tenant
+        if self._plant(tenant).repeats(event):
             return
-        self._counted[event.id] = None
-        if len(self._counted) > COUNTED_IDS_MAX:
-            self._counted.popitem(last=False)
-        line = self._line(event.source)
+        line = self._line(tenant, _line_name(event.source))
         if line is None:
+            REFUSED.labels("line").inc()
             return
         quantity = event.data.quantity
         for fate, amount in zip(
@@ -88,36 +155,64 @@ class PlantSignals:
         ):
             line.amounts[fate] += _number(amount)
 
-    def observations(self, now: datetime) -> Iterator[Observation]:
-        """Repeat what is down: a state holds until it changes."""
-        for path in self._down:
-            yield _observation(path, EquipmentState.DOWN, now)
+    def unsettled(self, now: datetime, *, every: bool) -> list[Observation]:
+        """List what is down and was not `settled` yet; with `every` all that is down.
 
-    def lines(self, tenant: str | None = None) -> list[Line]:
+        A state holds until it changes, so that only rules about its duration need it repeated.
+        """
+        down = (path for plant in self._plants.values() for path in plant.down)
+        return [
+            _observation(path, EquipmentState.DOWN, now)
+            for path in (down if every else self._unsettled)
+        ]
+
+    def settled(self, observations: Iterable[Observation]) -> None:
+        """Say that these were evaluated."""
+        for observation in observations:
+            self._unsettled.pop(dict(observation.labels)["equipment"], None)
+
+    def lines(self, tenant: str | None = None, *, limit: int | None = None) -> list[Line]:
         """List the lines of a tenant, or of all of them."""
-        return [line for line in self._lines.values() if tenant in {None, line.tenant}]
+        return list(islice(self._each_line(tenant), limit))
 
     def down_count(self, line: Line) -> int:
         """Count the equipment of a line that is down."""
-        prefix = f"/{line.tenant}/{line.name}"
-        return sum(path == prefix or path.startswith(f"{prefix}/") for path in self._down)
+        return self._plants[line.tenant].down_by_line.get(line.name, 0)
 
     def samples(self) -> dict[Key, float]:
         """Give the counters as samples."""
         samples: dict[Key, float] = {("plant_events_received_total", ()): float(self.received)}
-        for line in self._lines.values():
+        for line in self._each_line(None):
             for fate, amount in line.amounts.items():
                 labels = {"tenant": line.tenant, "line": line.name, "fate": fate}
                 samples[UNITS, labels_of(labels)] = float(amount)
         return samples
 
-    def _line(self, source: str) -> Line | None:
-        tenant, *levels = EquipmentPath(source).routing_words()
-        name = "/".join(word for word in levels[:3] if word != "_")
-        line = self._lines.get((tenant, name))
-        if line is None and len(self._lines) < LINES_MAX:
-            line = self._lines[tenant, name] = Line(tenant=tenant, name=name)
+    def _plant(self, tenant: str) -> _Plant:
+        plant = self._plants.get(tenant)
+        if plant is None:
+            plant = self._plants[tenant] = _Plant()
+        return plant
+
+    def _line(self, tenant: str, name: str) -> Line | None:
+        lines = self._plant(tenant).lines
+        line = lines.get(name)
+        if line is None and len(lines) < LINES_PER_TENANT_MAX and self._lines < LINES_MAX:
+            line = lines[name] = Line(tenant=tenant, name=name)
+            self._lines += 1
         return line
+
+    def _each_line(self, tenant: str | None) -> Iterator[Line]:
+        if tenant is None:
+            for plant in self._plants.values():
+                yield from plant.lines.values()
+        elif tenant in self._plants:
+            yield from self._plants[tenant].lines.values()
+
+
+def _line_name(path: str) -> str:
+    _, *levels = EquipmentPath(path).routing_words()
+    return "/".join(word for word in levels[:3] if word != "_")
 
 
 def _observation(path: str, state: EquipmentState, now: datetime) -> Observation:

@@ -15,7 +15,7 @@ from lineshaft_monitor.collectors import Collector
 from lineshaft_monitor.components import Component
 from lineshaft_monitor.grid import repeating
 from lineshaft_monitor.intake import Intake
-from lineshaft_monitor.plant_signals import PlantSignals
+from lineshaft_monitor.plant_signals import EQUIPMENT_DOWN, PlantSignals
 from lineshaft_monitor.presence import ALIVE, Presence, Process
 from lineshaft_monitor.recorder import Recorder
 from lineshaft_monitor.samples.series import Key, SeriesDictionary, labels_of
@@ -118,8 +118,10 @@ class Watch:
             self._gone.pop(0)
         pending = self._intake.pending()
         try:
-            observed = [*blind, *pending, *self._who_is_up(now), *self._plant.observations(now)]
-            await self._keeper.observe(observed)
+            every = self._keeper.watches_duration(EQUIPMENT_DOWN)
+            down = self._plant.unsettled(now, every=every)
+            await self._keeper.observe([*blind, *pending, *self._who_is_up(now), *down])
+            self._plant.settled(down)
             await self._keeper.check_stale(now)
         except BaseException:
             self._intake.give_back(pending)
