@@ -89,6 +89,15 @@ def test_too_many_series_of_a_metric_are_refused() -> None:
     assert dictionary.row("s", NOW, {key("other"): 7.0}).values == [None, None, 7]
 
 
+def test_a_tenant_with_too_many_series_crowds_out_nobody() -> None:
+    dictionary = SeriesDictionary(per_metric_max=2)
+    greedy = {key("a", n=str(number), tenant="greedy"): 1.0 for number in range(5)}
+    values = {**greedy, key("a", tenant="acme"): 2.0, key("a"): 3.0}
+    assert dictionary.row("s", NOW, values).values == [1, 1, 2, 3]
+    dictionary.forget(["s"])
+    assert dictionary.used_ratio == 0
+
+
 async def test_rows_wait_while_the_database_is_away() -> None:
     store, latest = MemorySampleStore(), Latest()
     recorder = Recorder(store, SeriesDictionary(per_metric_max=10), latest)

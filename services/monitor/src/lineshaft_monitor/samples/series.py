@@ -15,7 +15,7 @@ Key = tuple[str, Labels]
 REFUSED = Counter(
     "lineshaft_monitor_series_refused_total", "Samples beyond the limit of series", ["metric"]
 )
-VALUES_MAX = 10_000
+VALUES_MAX = 50_000
 """Series of one source."""
 
 
@@ -44,18 +44,21 @@ class SampleRow:
 
 
 class SeriesDictionary:
-    """Gives every series its position, for good, and refuses what would be too many."""
+    """Gives every series its position, for good, and refuses what would be too many.
+
+    The limit of a metric holds for each tenant by itself; series without a tenant share one.
+    """
 
     def __init__(self, *, per_metric_max: int) -> None:
         self._per_metric_max = per_metric_max
         self._positions: dict[str, dict[Key, int]] = {}
-        self._per_metric: Tally[str] = Tally()
+        self._per_metric: Tally[tuple[str, str]] = Tally()
         self.unsaved: list[SeriesEntry] = []
         """New since they were saved last; whoever saves them takes them out."""
 
     @property
     def used_ratio(self) -> float:
-        """How near the metric with most series is to the limit; 1 is full."""
+        """How near the metric (of a tenant) with most series is to the limit; 1 is full."""
         return max(self._per_metric.values(), default=0) / self._per_metric_max
 
     def load(self, entries: Iterable[SeriesEntry]) -> None:
@@ -63,7 +66,7 @@ class SeriesDictionary:
         for entry in entries:
             positions = self._positions.setdefault(entry.source, {})
             positions[entry.name, entry.labels] = entry.position
-            self._per_metric[entry.name] += 1
+            self._per_metric[_quota(entry.name, entry.labels)] += 1
 
     def row(self, source: str, at: datetime, values: Mapping[Key, float]) -> SampleRow:
         """Arrange values by position; series not met before are appended or refused."""
@@ -81,17 +84,22 @@ class SeriesDictionary:
     def forget(self, sources: Iterable[str]) -> None:
         """Drop the entries of sources whose samples are gone."""
         for source in sources:
-            for name, _ in self._positions.pop(source, {}):
-                self._per_metric[name] -= 1
+            for name, labels in self._positions.pop(source, {}):
+                self._per_metric[_quota(name, labels)] -= 1
 
     def _append(self, source: str, positions: dict[Key, int], key: Key) -> None:
         name, labels = key
-        if self._per_metric[name] >= self._per_metric_max or len(positions) >= VALUES_MAX:
+        quota = _quota(name, labels)
+        if self._per_metric[quota] >= self._per_metric_max or len(positions) >= VALUES_MAX:
             REFUSED.labels(name).inc()
             return
         position = len(positions)
         positions[key] = position
-        self._per_metric[name] += 1
+        self._per_metric[quota] += 1
         self.unsaved.append(
             SeriesEntry(source=source, position=position, name=name, labels=labels)
         )
+
+
+def _quota(name: str, labels: Labels) -> tuple[str, str]:
+    return name, dict(labels).get("tenant", "")
