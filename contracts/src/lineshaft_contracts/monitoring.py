@@ -264,8 +264,9 @@ class MetricsFound(Message):
 class QueryMetrics(_MonitorQuery, Asking[MetricsFound]):
     """Stored samples of one metric, on a grid of at most POINTS_MAX points.
 
-    Problem `range_too_fine` when there would be more points, `metric_not_found` for a name
-    that was never collected.
+    Problem `range_too_fine` when there would be more points or a step is below a second,
+    `metric_not_found` for a name that was never collected, `range_out_of_reach` for years that
+    cannot hold samples. Series of other tenants are not there, except for the platform.
     """
 
     name: MetricName

@@ -106,7 +106,7 @@ async def ask(
         step_seconds=step,
         aggregation=aggregation,
     )
-    series = await store.samples.query(query, NOW, int(120 / step))
+    series = await store.samples.query(query, NOW, int(120 / step), tenant=None)
     assert series is not None
     assert [s.labels for s in series] == [{"queue": "a"}]
     return list(series[0].values)
@@ -140,11 +140,36 @@ async def test_the_dictionary_is_the_same_after_a_restart(store: Store, pool: Po
     values = {key("depth", queue="a"): 1.0}
     assert again.row("a", NOW, values) == dictionary.row("a", NOW, values)
     assert again.unsaved == []
-    found = {info.name: info for info in await store.samples.metrics("")}
+    found = {info.name: info for info in await store.samples.metrics("", tenant="acme")}
     assert found["depth"].series == 2
     assert found["depth"].label_names == ("queue",)
     unknown = QueryMetrics(name="never", since=NOW - timedelta(seconds=60))
-    assert await store.samples.query(unknown, NOW, 1) is None
+    assert await store.samples.query(unknown, NOW, 1, tenant=None) is None
+
+
+async def test_series_of_another_tenant_are_not_there(store: Store) -> None:
+    dictionary = SeriesDictionary(per_metric_max=100)
+    values = {
+        key("units", tenant="acme"): 1.0,
+        key("units", tenant="rival", line="secret"): 2.0,
+        key("units"): 3.0,
+        key("rivals", tenant="rival"): 4.0,
+    }
+    row = dictionary.row("s", NOW - timedelta(seconds=5), values)
+    await store.samples.add(dictionary.unsaved, [row])
+
+    async def seen(tenant: str | None, name: str) -> list[float | None] | None:
+        query = QueryMetrics(name=name, since=NOW - timedelta(seconds=60))
+        series = await store.samples.query(query, NOW, 1, tenant=tenant)
+        return None if series is None else sorted(s.values[0] or 0 for s in series)
+
+    assert await seen("acme", "units") == [1, 3]
+    assert await seen("rival", "units") == [2, 3]
+    assert await seen(None, "units") == [1, 2, 3]
+    assert await seen("acme", "rivals") is None
+    (units,) = await store.samples.metrics("", tenant="acme")
+    assert (units.name, units.series, units.label_names) == ("units", 2, ("tenant",))
+    assert len(await store.samples.metrics("", tenant=None)) == 2
 
 
 async def test_a_source_that_lasts_keeps_its_dictionary(store: Store, pool: Pool) -> None:

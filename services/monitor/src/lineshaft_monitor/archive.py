@@ -14,7 +14,7 @@ from lineshaft_contracts.alerts import (
     GetAlert,
     ListAlerts,
 )
-from lineshaft_contracts.envelope import Envelope
+from lineshaft_contracts.envelope import PLATFORM_TENANT, Envelope
 from lineshaft_contracts.monitoring import (
     POINTS_MAX,
     SERIES_MAX,
@@ -25,25 +25,29 @@ from lineshaft_contracts.monitoring import (
     MetricsFound,
     QueryMetrics,
 )
-from lineshaft_contracts.problems import Problem, ProblemError
+from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError
 from lineshaft_contracts.telemetry import GetTrace, SpanView, TraceFound
 
 from lineshaft_monitor.alert_keeper import AlertKeeper
 from lineshaft_monitor.intake import Clock, utc_now
 from lineshaft_monitor.spans import SpanBuffer
 
+STEP_MIN = timedelta(seconds=1)
+REACH = timedelta(days=3_660)
+"""Before and after now; nothing is kept for so long, and no clock is so wrong."""
+
 
 class MetricArchive(Protocol):
     """Where samples are read."""
 
-    async def metrics(self, prefix: str) -> list[MetricInfo]:
-        """List the metrics."""
+    async def metrics(self, prefix: str, *, tenant: str | None) -> list[MetricInfo]:
+        """List the metrics that have series a tenant may see; None may see all."""
         ...
 
     async def query(
-        self, query: QueryMetrics, until: datetime, steps: int
+        self, query: QueryMetrics, until: datetime, steps: int, *, tenant: str | None
     ) -> list[MetricSeries] | None:
-        """Aggregate on the grid; None when the metric is not known."""
+        """Aggregate what a tenant may see on the grid; None when the metric is not known."""
         ...
 
 
@@ -93,24 +97,20 @@ class Archive:
 
     async def list_metrics(self, question: Envelope[ListMetrics]) -> MetricList:
         """Answer ListMetrics."""
-        return MetricList(metrics=tuple(await self._metrics.metrics(question.data.prefix)))
+        prefix = question.data.prefix
+        _refuse_nul("/prefix", prefix)
+        found = await self._metrics.metrics(prefix, tenant=_only(question.tenant))
+        return MetricList(metrics=tuple(found))
 
     async def query_metrics(self, question: Envelope[QueryMetrics]) -> MetricsFound:
         """Answer QueryMetrics."""
         asked = question.data
-        until = asked.until or self._clock()
+        _refuse_nul("/labels", *asked.labels, *asked.labels.values())
+        now = self._clock()
+        until = asked.until or now
         step = timedelta(seconds=asked.step_seconds)
-        steps = math.ceil((until - asked.since) / step)
-        if not 1 <= steps <= POINTS_MAX:
-            raise ProblemError(
-                Problem(
-                    code="range_too_fine",
-                    title="The range and the step do not fit",
-                    detail=f"They make {max(0, steps)} points; between 1 and {POINTS_MAX} work",
-                    status=422,
-                )
-            )
-        series = await self._metrics.query(asked, until, steps)
+        steps = _steps(asked.since, until, step, now)
+        series = await self._metrics.query(asked, until, steps, tenant=_only(question.tenant))
         if series is None:
             raise ProblemError(
                 Problem(
@@ -166,3 +166,56 @@ class Archive:
                 Problem(code="trace_not_found", title="No spans of it are kept", status=404)
             )
         return TraceFound(trace_id=trace_id, spans=tuple(spans))
+
+
+def _only(tenant: str) -> str | None:
+    """Return whose series are shown besides those of nobody; None for everybody's."""
+    return None if tenant == PLATFORM_TENANT else tenant
+
+
+def _steps(since: datetime, until: datetime, step: timedelta, now: datetime) -> int:
+    """Count the points of a grid, or refuse it."""
+    if abs(since - now) > REACH or abs(until - now) > REACH:
+        raise ProblemError(
+            Problem(
+                code="range_out_of_reach",
+                title="No samples can be that old or that new",
+                detail=f"`since` and `until` have to be within {REACH.days} days from now",
+                status=422,
+            )
+        )
+    if step < STEP_MIN:
+        raise ProblemError(
+            Problem(
+                code="range_too_fine",
+                title="The step is too short",
+                detail="A step is a second at least",
+                status=422,
+            )
+        )
+    steps = math.ceil((until - since) / step)
+    if not 1 <= steps <= POINTS_MAX:
+        raise ProblemError(
+            Problem(
+                code="range_too_fine",
+                title="The range and the step do not fit",
+                detail=f"They make {max(0, steps)} points; between 1 and {POINTS_MAX} work",
+                status=422,
+            )
+        )
+    return steps
+
+
+def _refuse_nul(pointer: str, *texts: str) -> None:
+    """Refuse text that PostgreSQL does not take."""
+    if any("\x00" in text for text in texts):
+        message = "must not contain NUL"
+        raise ProblemError(
+            Problem(
+                code="invalid_input",
+                title="The input is not valid",
+                detail=f"{pointer} {message}",
+                status=422,
+                errors=(FieldProblem(pointer=pointer, code="nul", message=message),),
+            )
+        )

@@ -19,7 +19,8 @@ class MonitorSettings(DatabaseSettings):
     sample_retention_days: Annotated[int, Field(ge=1, le=400)] = 14
     span_retention_days: Annotated[int, Field(ge=1, le=90)] = 3
     series_per_metric_max: Annotated[int, Field(ge=1, le=100_000)] = 1_000
-    """Cardinality guard: further series of a metric (and tenant) are refused, counted and alerted on."""
+    """Cardinality guard: further series of a metric (of one tenant) are refused,
+    counted and alerted on."""
     disk_path: Path = Path("/")
     """The file system whose space is watched."""
     traces_url: Annotated[

@@ -90,19 +90,25 @@ class SampleTables:
             self._sources.pop(name, None)
         return names
 
-    async def metrics(self, prefix: str) -> list[MetricInfo]:
-        """List the metrics in the dictionary."""
+    async def metrics(self, prefix: str, *, tenant: str | None) -> list[MetricInfo]:
+        """List the metrics in the dictionary that a tenant (None: everybody) may see."""
         rows = await self._pool.fetch(
             """
             SELECT name, count(*) AS series,
                    array(
                        SELECT DISTINCT key
                        FROM series AS labelled, jsonb_object_keys(labelled.labels) AS key
-                       WHERE labelled.name = series.name ORDER BY key
+                       WHERE labelled.name = series.name
+                         AND ($2::text IS NULL OR coalesce(labelled.labels->>'tenant', $2) = $2)
+                       ORDER BY key
                    ) AS label_names
-            FROM series WHERE starts_with(name, $1) GROUP BY name ORDER BY name
+            FROM series
+            WHERE starts_with(name, $1)
+              AND ($2::text IS NULL OR coalesce(labels->>'tenant', $2) = $2)
+            GROUP BY name ORDER BY name
             """,
             prefix,
+            tenant,
         )
         return [
             MetricInfo(
@@ -112,24 +118,34 @@ class SampleTables:
         ]
 
     async def query(
-        self, query: QueryMetrics, until: datetime, steps: int
+        self, query: QueryMetrics, until: datetime, steps: int, *, tenant: str | None
     ) -> list[MetricSeries] | None:
         """Aggregate each matching series on the grid; None when the metric is not known.
 
-        One series more than SERIES_MAX is returned when there are more.
+        Series of other tenants than this one are not there (None: those of all are). One series
+        more than SERIES_MAX is returned when there are more.
         """
         found = await self._pool.fetch(
             """
             SELECT source_id, position, labels FROM series
             WHERE name = $1 AND labels @> $2::jsonb
+              AND ($4::text IS NULL OR coalesce(labels->>'tenant', $4) = $4)
             ORDER BY labels, source_id LIMIT $3
             """,
             query.name,
             json.dumps(query.labels),
             SERIES_MAX + 1,
+            tenant,
         )
         if not found and not await self._pool.fetchval(
-            "SELECT EXISTS (SELECT FROM series WHERE name = $1)", query.name
+            """
+            SELECT EXISTS (
+                SELECT FROM series
+                WHERE name = $1 AND ($2::text IS NULL OR coalesce(labels->>'tenant', $2) = $2)
+            )
+            """,
+            query.name,
+            tenant,
         ):
             return None
         sources = [row["source_id"] for row in found]
