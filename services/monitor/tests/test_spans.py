@@ -2,12 +2,14 @@
 
 import asyncio
 import gzip
+import threading
 from collections.abc import AsyncIterator, Sequence
 
 import aiohttp
 import pytest
 from lineshaft_common import http
 from lineshaft_common.health import Health
+from lineshaft_monitor import routes
 from lineshaft_monitor import spans as spans_module
 from lineshaft_monitor.routes import BODY_BYTES_MAX, create_app
 from lineshaft_monitor.spans import OtlpError, Span, SpanBuffer, decode
@@ -21,6 +23,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode
+from prometheus_client import REGISTRY
 
 
 class MemorySpanStore:
@@ -84,9 +87,13 @@ async def test_spans_of_a_real_exporter_arrive_whole(
     assert 0 <= cool.seconds <= strike.seconds
 
 
-def request(count: int, *, usable: bool = True) -> bytes:
+def request(count: int, *, usable: bool = True, service: str = "") -> bytes:
     message = ExportTraceServiceRequest()
-    scope = message.resource_spans.add().scope_spans.add()
+    resource_spans = message.resource_spans.add()
+    if service:
+        name = resource_spans.resource.attributes.add()
+        name.key, name.value.string_value = "service.name", service
+    scope = resource_spans.scope_spans.add()
     for number in range(count):
         span = scope.spans.add()
         span.trace_id = b"t" * 16 if usable else b""
@@ -110,13 +117,56 @@ async def post(
 async def test_spans_that_cannot_be_taken_are_counted_in_the_answer(
     url: str, buffer: SpanBuffer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spans_module, "BUFFER_SPANS_MAX", 3)
+    monkeypatch.setattr(spans_module, "SPANS_PER_SENDER_MAX", 3)
     status, body = await post(url, request(5))
     answer = ExportTraceServiceResponse.FromString(body)
     assert status == 200
     assert answer.partial_success.rejected_spans == 2
     status, body = await post(url, request(2, usable=False))
     assert ExportTraceServiceResponse.FromString(body).partial_success.rejected_spans == 2
+
+
+async def test_a_sender_of_too_many_spans_crowds_out_nobody(
+    buffer: SpanBuffer, store: MemorySpanStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spans_module, "SPANS_PER_SENDER_MAX", 3)
+
+    def send(count: int, service: str) -> int:
+        return buffer.take(decode(request(count, service=service))[0])
+
+    assert send(5, "gateway") == 2
+    assert send(2, "made-up-1") == 0
+    assert send(2, "made-up-2") == 1  # Names that are not known share one quota.
+    assert send(3, "job-runner") == 0
+    await buffer.flush()
+    assert len(store.spans) == 9
+    assert send(3, "gateway") == 0
+
+
+async def test_spans_of_unknown_services_are_counted_apart(buffer: SpanBuffer) -> None:
+    def counted(outcome: str) -> float:
+        return (
+            REGISTRY.get_sample_value("lineshaft_monitor_spans_total", {"outcome": outcome}) or 0
+        )
+
+    accepted, others = counted("accepted"), counted("accepted_of_others")
+    buffer.take(decode(request(2, service="press") + request(1, service="gateway"))[0])
+    assert counted("accepted") - accepted == 1
+    assert counted("accepted_of_others") - others == 2
+
+
+async def test_a_big_post_is_decoded_beside_the_event_loop(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+
+    def decode_and_tell(body: bytes) -> tuple[list[Span], int]:
+        threads.append(threading.get_ident())
+        return decode(body)
+
+    monkeypatch.setattr(routes, "decode", decode_and_tell)
+    assert (await post(url, request(1)))[0] == 200
+    assert threads != [threading.get_ident()]
 
 
 async def test_what_is_no_request_for_traces_is_refused(url: str) -> None:

@@ -1,6 +1,7 @@
 """Spans: decoded from OTLP, held in a bounded buffer, stored in batches."""
 
 import asyncio
+from collections import Counter as Tally
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,11 @@ from prometheus_client import Counter, Gauge
 
 log = structlog.get_logger(__name__)
 
-BUFFER_SPANS_MAX = 20_000
+SENDERS = frozenset({"gateway", "job-runner", "event-router", "monitor", "cdn-edge", "plant"})
+"""Names of services that are known; all others share what one of these has."""
+OTHERS = "others"
+SPANS_PER_SENDER_MAX = 4_000
+"""Waiting at once; the buffer holds so many for each sender, so that none crowds out another."""
 BATCH_SPANS_MAX = 2_000
 SPANS_PER_TRACE_MAX = 5_000
 ATTRIBUTES_MAX = 32
@@ -130,24 +135,34 @@ def _clean(text: str) -> str:
     return text[:TEXT_LENGTH_MAX].replace("\x00", "")
 
 
+def _sender(span: Span) -> str:
+    return span.service if span.service in SENDERS else OTHERS
+
+
 class SpanBuffer:
     """Takes spans at any rate; what does not fit is dropped and counted."""
 
     def __init__(self, store: SpanStore) -> None:
         self._store = store
         self._waiting: deque[Span] = deque()
+        self._per_sender: Tally[str] = Tally()
         self._lock = asyncio.Lock()
 
     def take(self, spans: Sequence[Span]) -> int:
         """Accept spans; return how many had to be dropped."""
-        room = BUFFER_SPANS_MAX - len(self._waiting)
-        accepted = spans[: max(0, room)]
-        self._waiting.extend(accepted)
-        dropped = len(spans) - len(accepted)
-        SPANS.labels("accepted").inc(len(accepted))
-        SPANS.labels("dropped").inc(dropped)
+        outcomes: Tally[str] = Tally()
+        for span in spans:
+            sender = _sender(span)
+            if self._per_sender[sender] >= SPANS_PER_SENDER_MAX:
+                outcomes["dropped"] += 1
+                continue
+            self._per_sender[sender] += 1
+            self._waiting.append(span)
+            outcomes["accepted_of_others" if sender == OTHERS else "accepted"] += 1
+        for outcome, count in outcomes.items():
+            SPANS.labels(outcome).inc(count)
         WAITING.set(len(self._waiting))
-        return dropped
+        return outcomes["dropped"]
 
     async def flush(self) -> None:
         """Store what waits; on failure it keeps waiting."""
@@ -156,6 +171,7 @@ class SpanBuffer:
                 count = min(len(self._waiting), BATCH_SPANS_MAX)
                 batch = [self._waiting[index] for index in range(count)]
                 await self._store.add(batch)
-                for _ in batch:
+                for span in batch:
                     self._waiting.popleft()
+                    self._per_sender[_sender(span)] -= 1
                 WAITING.set(len(self._waiting))
