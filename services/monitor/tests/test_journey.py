@@ -198,8 +198,12 @@ async def test_a_report_is_stored_and_can_be_asked_for(plant: Plant) -> None:
         return list(found.series[0].values) if found.series else None
 
     assert await until(stored) == [12.0]
-    names = {info.name for info in (await plant.ask(ListMetrics())).metrics}
-    assert {"machine_cpu_ratio", "postgres_connections", "lineshaft_queue_messages"} <= names
+
+    async def collected() -> bool:
+        names = {info.name for info in (await plant.ask(ListMetrics())).metrics}
+        return {"machine_cpu_ratio", "postgres_connections", "lineshaft_queue_messages"} <= names
+
+    await until(collected)
     hours_ago = datetime.now(UTC) - timedelta(hours=5)
     with pytest.raises(ProblemError, match="range_too_fine"):
         await plant.ask(query.model_copy(update={"step_seconds": 1, "since": hours_ago}))
