@@ -15,7 +15,7 @@ from prometheus_client import Counter, Gauge
 
 log = structlog.get_logger(__name__)
 
-SENDERS = frozenset({"gateway", "job-runner", "event-router", "monitor", "cdn-edge", "plant"})
+SENDERS = frozenset({"gateway", "job-runner", "event-router", "monitor", "cdn-edge"})
 """Names of services that are known; all others share what one of these has."""
 OTHERS = "others"
 SPANS_PER_SENDER_MAX = 4_000
