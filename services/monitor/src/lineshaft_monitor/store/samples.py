@@ -137,16 +137,7 @@ class SampleTables:
             SERIES_MAX + 1,
             tenant,
         )
-        if not found and not await self._pool.fetchval(
-            """
-            SELECT EXISTS (
-                SELECT FROM series
-                WHERE name = $1 AND ($2::text IS NULL OR coalesce(labels->>'tenant', $2) = $2)
-            )
-            """,
-            query.name,
-            tenant,
-        ):
+        if not found and not await self._is_known(query.name, tenant):
             return None
         sources = [row["source_id"] for row in found]
         positions = [row["position"] for row in found]
@@ -172,6 +163,20 @@ class SampleTables:
             for row in found
             if (row["source_id"], row["position"]) in values
         ]
+
+    async def _is_known(self, name: str, tenant: str | None) -> bool:
+        """Whether any series of a metric may be seen."""
+        known: bool = await self._pool.fetchval(
+            """
+            SELECT EXISTS (
+                SELECT FROM series
+                WHERE name = $1 AND ($2::text IS NULL OR coalesce(labels->>'tenant', $2) = $2)
+            )
+            """,
+            name,
+            tenant,
+        )
+        return known
 
 
 _AGGREGATE = """
