@@ -25,6 +25,9 @@ VERSION = "0.4.5"
 # The package lists npm itself as a dependency; these are what it uses.
 NEEDED = ("node-fetch@2", "liquidjs@9", "ajv@6", "marked@0.8")
 KINDS = ("required", "optimal")
+AGAIN_MAX = 2
+"""The suite counts whole seconds of the wall clock, which a busy machine misses now and then: a
+difference is one that shows in every run."""
 
 
 def home() -> Path:
@@ -174,6 +177,12 @@ def main() -> int:
     for kind, (passed, total) in score(rows).items():
         sys.stdout.write(f"{kind}: {passed} of {total}\n")
     problems = differences(rows)
+    for _ in range(AGAIN_MAX):
+        if not problems:
+            break
+        sys.stdout.writelines(f"once more, because of: {problem}\n" for problem in problems)
+        again = {problem.partition(" (")[0] for problem in differences(asyncio.run(run()))}
+        problems = [problem for problem in problems if problem.partition(" (")[0] in again]
     sys.stdout.writelines(f"{problem}\n" for problem in problems)
     return 1 if problems else 0
 
