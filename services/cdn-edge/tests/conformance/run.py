@@ -140,6 +140,12 @@ def differences(rows: list[dict[str, Any]]) -> list[str]:
     return problems
 
 
+def in_both(problems: list[str], again: list[str]) -> list[str]:
+    """Keep the problems of tests that had one again, for whatever reason."""
+    tests = {problem.partition(" (")[0] for problem in again}
+    return [problem for problem in problems if problem.partition(" (")[0] in tests]
+
+
 def score(rows: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
     """Count passed and all tests by kind."""
     return {
@@ -181,8 +187,7 @@ def main() -> int:
         if not problems:
             break
         sys.stdout.writelines(f"once more, because of: {problem}\n" for problem in problems)
-        again = {problem.partition(" (")[0] for problem in differences(asyncio.run(run()))}
-        problems = [problem for problem in problems if problem.partition(" (")[0] in again]
+        problems = in_both(problems, differences(asyncio.run(run())))
     sys.stdout.writelines(f"{problem}\n" for problem in problems)
     return 1 if problems else 0
 
