@@ -25,9 +25,10 @@ VERSION = "0.4.5"
 # The package lists npm itself as a dependency; these are what it uses.
 NEEDED = ("node-fetch@2", "liquidjs@9", "ajv@6", "marked@0.8")
 KINDS = ("required", "optimal")
+NOT_SET_UP = "Setup: retry"
+"""The suite's own word for a test that it could not set up: it says nothing about the cache."""
 AGAIN_MAX = 2
-"""The suite counts whole seconds of the wall clock, which a busy machine misses now and then: a
-difference is one that shows in every run."""
+"""How often such a test may be asked for again; any other difference counts at once."""
 
 
 def home() -> Path:
@@ -184,7 +185,7 @@ def main() -> int:
         sys.stdout.write(f"{kind}: {passed} of {total}\n")
     problems = differences(rows)
     for _ in range(AGAIN_MAX):
-        if not problems:
+        if not problems or not all(problem.endswith(f"({NOT_SET_UP})") for problem in problems):
             break
         sys.stdout.writelines(f"once more, because of: {problem}\n" for problem in problems)
         problems = in_both(problems, differences(asyncio.run(run())))
