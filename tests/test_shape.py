@@ -205,6 +205,16 @@ def test_nothing_is_left_for_later() -> None:
     assert notes == []
 
 
+def test_nobody_waits_in_a_way_that_can_lose_a_cancellation() -> None:
+    # Before Python 3.12, a cancellation that meets the end of the wait is swallowed by wait_for.
+    lossy = [
+        name_of(path)
+        for path, _ in (*modules(), *modules(tests=True))
+        if "asyncio." + "wait_for(" in text_of(path)
+    ]
+    assert lossy == []
+
+
 def test_no_file_names_the_host_of_a_package_registry() -> None:
     named = [name_of(path) for path in files() if REGISTRY.search(text_of(path))]
     assert named == []

@@ -106,7 +106,8 @@ async def test_a_stop_during_the_wait_for_a_restart_is_immediate(tmp_path: Path)
     run = asyncio.create_task(child.run())
     await _until(lambda: child.state.phase is Phase.BACKING_OFF)
     await child.stop()
-    await asyncio.wait_for(run, DEADLINE_SECONDS)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await run
     assert child.state.phase is Phase.STOPPED
 
 

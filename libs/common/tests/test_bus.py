@@ -162,7 +162,8 @@ async def test_a_batch_is_handled_in_one_call(bus: Bus) -> None:
 
     await bus.publish_many([queued() for _ in range(300)])
     async with bus.subscribe_batch(EVENT_ROUTER_PLATFORM, handle, batch_max=100):
-        await asyncio.wait_for(done.wait(), DEADLINE_SECONDS)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await done.wait()
     assert max(sizes) <= 100
     assert len(sizes) < 300
 
@@ -264,7 +265,8 @@ async def first_dead_letter(bus: Bus) -> dict[str, Any]:
             await found.put(dict(delivery.headers))
 
     async with bus.subscribe_batch(DEAD_LETTERS, take, raw=True):
-        return await asyncio.wait_for(found.get(), DEADLINE_SECONDS)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await found.get()
 
 
 async def test_a_question_gets_its_typed_reply(bus: Bus) -> None:

@@ -107,7 +107,8 @@ async def test_properties_that_cannot_be_read_harm_no_other_message(
         await becomes(bus, EVENT_ROUTER_PLATFORM, 1)
         async with bus.subscribe(EVENT_ROUTER_PLATFORM, on(JobQueued, take)):
             await bus.publish(queued())
-            await asyncio.wait_for(seen.wait(), DEADLINE_SECONDS)
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                await seen.wait()
             await becomes(bus, DEAD_LETTERS, 1)
             await becomes(bus, EVENT_ROUTER_PLATFORM, 0)
 
@@ -162,7 +163,8 @@ async def test_a_handler_that_was_cancelled_from_inside_does_not_end_consuming(
 
     async with bus.subscribe(EVENT_ROUTER_PLATFORM, on(JobQueued, take)):
         await bus.publish(queued())
-        await asyncio.wait_for(again.wait(), DEADLINE_SECONDS)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await again.wait()
 
 
 async def test_who_stops_gives_back_what_it_has_not_handled(
@@ -182,7 +184,8 @@ async def test_who_stops_gives_back_what_it_has_not_handled(
     async with connect(fresh_amqp_url, name="other") as other:
         async with bus.subscribe(EVENT_ROUTER_PLATFORM, on(JobQueued, slow), concurrency=1):
             await bus.publish_many([queued(number) for number in range(20)])
-            await asyncio.wait_for(started.wait(), DEADLINE_SECONDS)
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                await started.wait()
             asyncio.get_running_loop().call_later(0.2, release.set)
         async with other.subscribe(EVENT_ROUTER_PLATFORM, on(JobQueued, quick)):
             async with asyncio.timeout(DEADLINE_SECONDS):

@@ -157,7 +157,8 @@ async def test_a_connection_that_sends_no_whole_request_is_closed() -> None:
     async with http.serve(app, host="127.0.0.1", port=0, first_request_seconds=0.2) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
         writer.close()
         patient_reader, patient = await asyncio.open_connection("127.0.0.1", port)
         patient.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -182,7 +183,8 @@ async def test_an_error_in_the_middle_of_an_answer_does_not_start_a_second_one()
     async with http.serve(app, host="127.0.0.1", port=0) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /half HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        answer = await asyncio.wait_for(reader.read(), 5)
+        async with asyncio.timeout(5):
+            answer = await reader.read()
         writer.close()
     assert answer.count(b"HTTP/1.1") == 1
     assert b"problem" not in answer

@@ -89,7 +89,8 @@ async def relayed(bus: MemoryBus, count: int) -> list[int]:
             enough.set()
 
     async with bus.subscribe_batch(EVENT_ROUTER_PLATFORM, take):
-        await asyncio.wait_for(enough.wait(), 10)
+        async with asyncio.timeout(10):
+            await enough.wait()
     return numbers
 
 

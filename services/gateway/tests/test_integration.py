@@ -46,7 +46,8 @@ class Gateway:
         loop = asyncio.get_running_loop()
         started = loop.time()
         self.process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(self.process.wait(), 15) == 0
+        async with asyncio.timeout(15):
+            assert await self.process.wait() == 0
         return loop.time() - started
 
 
@@ -78,7 +79,8 @@ async def gateway(
     finally:
         if process.returncode is None:
             process.terminate()
-            await asyncio.wait_for(process.wait(), 15)
+            async with asyncio.timeout(15):
+                await process.wait()
 
 
 def _log_file(directory: Path) -> Path:
@@ -164,7 +166,8 @@ async def test_the_doors_work_on_real_servers(
             "/api/events", json=event(priority="high"), headers={"traceparent": parent}
         )
         assert (sent.status, sent.headers["X-Request-Id"]) == (202, TRACE)
-        delivery = await asyncio.wait_for(taken.get(), 5)
+        async with asyncio.timeout(5):
+            delivery = await taken.get()
         assert delivery.envelope.tenant == "acme"
         assert TRACE in (delivery.envelope.traceparent or "")
         job = await client.post("/api/jobs", json=JOB)

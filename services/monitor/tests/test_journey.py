@@ -82,7 +82,8 @@ class Process:
         assert self._process is not None
         if self._process.returncode is None:
             self._process.terminate()
-        return await asyncio.wait_for(self._process.wait(), DEADLINE_SECONDS)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await self._process.wait()
 
 
 async def until(true: Callable[[], Awaitable[T]]) -> T:

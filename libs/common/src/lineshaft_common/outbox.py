@@ -76,7 +76,8 @@ class OutboxRelay:
         self._wake.set()
         if self._task is not None:
             with contextlib.suppress(TimeoutError, asyncio.CancelledError):
-                await asyncio.wait_for(self._task, STOP_SECONDS)
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._task
 
     def wake(self) -> None:
         """Say that something was committed, so that nobody waits for the next poll."""
@@ -94,7 +95,8 @@ class OutboxRelay:
             if last:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._wake.wait()
 
     async def _drain(self) -> None:
         while await self._relay_batch() == BATCH_MAX:

@@ -93,7 +93,8 @@ class LiveLog:
         self.epoch, self._stored = stored.epoch, stored.offset
         self._tasks.append(asyncio.create_task(self._read(), name="live-log"))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._opened.wait(), WARM_UP_SECONDS_MAX)
+            async with asyncio.timeout(WARM_UP_SECONDS_MAX):
+                await self._opened.wait()
         if stored.offset >= 0:
             await self._warm_up()
         if not self._is_the_same(stored):
@@ -111,7 +112,8 @@ class LiveLog:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(self._checkpoint(), 2)
+            async with asyncio.timeout(2):
+                await self._checkpoint()
 
     def close(self) -> None:
         """End all streams, so that the process can stop."""

@@ -161,7 +161,8 @@ class Runner:
             full = full or len(jobs) == free
         if not full:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ready.wait(), POLL_SECONDS)
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._ready.wait()
         elif not self._ready.is_set():
             await self._ready.wait()  # The end of any attempt sets it.
 
@@ -305,7 +306,8 @@ class Runner:
     async def _heartbeat(self) -> None:
         """Keep the leases, pass progress on, and find out what was cancelled or lost."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._beat.wait(), BEAT_SECONDS)
+            async with asyncio.timeout(BEAT_SECONDS):
+                await self._beat.wait()
         looking = self._beat.is_set()
         self._beat.clear()
         await self._keep_leases(looking=looking)

@@ -52,7 +52,8 @@ async def events_of(plant: Plant, job_id: UUID, last: str) -> list[str]:
             ended.set()
 
     async with plant.bus.subscribe_batch(EVENT_ROUTER_PLATFORM, take):
-        await asyncio.wait_for(ended.wait(), 10)
+        async with asyncio.timeout(10):
+            await ended.wait()
     return names
 
 

@@ -104,7 +104,8 @@ class Child:
                 restarts=self.state.restarts + 1,
             )
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await self._stopping.wait()
         self._change(Phase.STOPPED, process=None)
 
     async def stop(self) -> None:
@@ -117,7 +118,8 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(self.spec.stop_signal)
         try:
-            await asyncio.wait_for(process.wait(), self.spec.stop_seconds)
+            async with asyncio.timeout(self.spec.stop_seconds):
+                await process.wait()
         except TimeoutError:
             self._kill_group(process.pid)
             await process.wait()

@@ -68,7 +68,8 @@ class Consumer:
         with contextlib.suppress(Exception):
             if channel is not None:
                 await channel.stop_consuming()
-            await asyncio.wait_for(self._idle.wait(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await self._idle.wait()
             if channel is not None:
                 await channel.close()
 

@@ -74,7 +74,8 @@ class Link:
 
     async def wait_up(self, timeout_seconds: float) -> None:
         """Return when the connection is up; raise TimeoutError after the deadline."""
-        await asyncio.wait_for(self._up.wait(), timeout_seconds)
+        async with asyncio.timeout(timeout_seconds):
+            await self._up.wait()
 
     async def add(self, user: LinkUser) -> None:
         """Put a user on the connection, now and after every reconnect."""
@@ -82,7 +83,8 @@ class Link:
             self._users.append(user)
             if self._connection is not None and self._up.is_set():
                 try:
-                    await asyncio.wait_for(user.open(self._connection), OPEN_TIMEOUT_SECONDS)
+                    async with asyncio.timeout(OPEN_TIMEOUT_SECONDS):
+                        await user.open(self._connection)
                 except BaseException:
                     self._users.remove(user)
                     self.restart("a user could not be opened")
@@ -137,7 +139,8 @@ class Link:
         )
         async with self._lock:
             for user in list(self._users):
-                await asyncio.wait_for(user.open(connection), OPEN_TIMEOUT_SECONDS)
+                async with asyncio.timeout(OPEN_TIMEOUT_SECONDS):
+                    await user.open(connection)
             self._up.set()
         CONNECTED.labels(self.name).set(1)
 
@@ -150,4 +153,5 @@ class Link:
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(connection.close(), 2)
+                async with asyncio.timeout(2):
+                    await connection.close()

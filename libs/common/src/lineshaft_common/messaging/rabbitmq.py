@@ -186,7 +186,8 @@ class RabbitBus:
         connection = self._publishing.connection
         if connection is None:
             raise UnavailableError("not connected to the broker")
-        channel = await asyncio.wait_for(connection.channel(publisher_confirms=False), 5)
+        async with asyncio.timeout(5):
+            channel = await connection.channel(publisher_confirms=False)
         try:
             raw: Any = await channel.get_underlay_channel()
             declared: Any = await raw.queue_declare(queue.name, passive=True, timeout=5)

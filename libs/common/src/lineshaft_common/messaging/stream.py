@@ -77,7 +77,8 @@ class _Reader:
         unacknowledged = 0
         while True:
             try:
-                record, tag = await asyncio.wait_for(self._records.get(), 1)
+                async with asyncio.timeout(1):
+                    record, tag = await self._records.get()
             except TimeoutError:
                 continue
             self._start = record.offset + 1
