@@ -18,7 +18,7 @@ from lineshaft_common.messaging import (
     outgoing,
 )
 from lineshaft_contracts.envelope import envelop, uuid7
-from lineshaft_contracts.jobs import JobQueued
+from lineshaft_contracts.job_events import JobQueued
 from lineshaft_contracts.topology import EVENT_ROUTER_PLATFORM, EVENTS_LOG, PLATFORM_LOG
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]

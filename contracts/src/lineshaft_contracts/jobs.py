@@ -1,6 +1,5 @@
-"""Commands, queries, replies and events of the job-runner."""
+"""A job: how it is submitted, cancelled, found and listed."""
 
-from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
@@ -8,21 +7,30 @@ from uuid import UUID
 from pydantic import Field, JsonValue, StringConstraints
 
 from lineshaft_contracts.envelope import Asking, Envelope, Message, Moment, Priority, Value
+from lineshaft_contracts.problems import Problem
 from lineshaft_contracts.registry import Kind, message
-from lineshaft_contracts.topology import JOB_RUNNER_QUERIES, JOBS_COMMANDS, JOBS_EVENTS
+from lineshaft_contracts.topology import JOB_RUNNER_QUERIES, JOBS_COMMANDS
 
 JOB_TYPE = r"^[a-z][a-z0-9_-]{0,31}\.[a-z][a-z0-9_-]{0,31}$"
 
 JobTypeName = Annotated[str, StringConstraints(pattern=JOB_TYPE)]
 ArtifactName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
+JobKey = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""A text by which a submitter names something of its own; no control characters."""
+
 PARAMETERS_BYTES_MAX = 65_536
 RESULT_BYTES_MAX = 65_536
+SUBMISSIONS_MAX = 100
+"""Jobs of one SubmitJobs message."""
+DEPENDENCIES_MAX = 100
 
 
 class JobState(StrEnum):
     """Where a job is in its life; the job-runner's transition table says what may follow."""
 
+    WAITING = "waiting"
+    """For other jobs: those it comes after, or its own children."""
     SCHEDULED = "scheduled"
     QUEUED = "queued"
     RUNNING = "running"
@@ -44,6 +52,13 @@ class JobState(StrEnum):
 
 
 _FINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.QUARANTINED})
+
+
+class AfterFailure(StrEnum):
+    """What becomes of a job when one that it comes after did not succeed."""
+
+    CANCEL = "cancel"
+    RUN = "run"
 
 
 class Progress(Value):
@@ -82,7 +97,8 @@ class Attempt(Value):
     started_at: Moment
     finished_at: Moment | None = None
     outcome: str | None = None
-    """succeeded, failed, cancelled, lost (its worker died) or released (its worker stopped)."""
+    """succeeded, failed, cancelled, lost (its worker died), released (its worker stopped),
+    snoozed (it asked for another time) or waiting (for the children that it submitted)."""
     error: JobError | None = None
 
 
@@ -103,13 +119,52 @@ class JobView(Value):
     artifacts: tuple[Artifact, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     idempotency_key: str | None = None
+    unique_key: str | None = None
+    order_key: str | None = None
+    limit_key: str | None = None
+    after: tuple[UUID, ...] = ()
+    """Jobs that it comes after and that have not ended."""
+    parent_id: UUID | None = None
+    children: dict[str, int] | None = None
+    """Jobs that it submitted itself, by state; None when it submitted none."""
+    schedule: str | None = None
+    """Name of the schedule that fired it."""
     submitted_at: Moment
     run_at: Moment | None = None
     """Not before this time: asked for by the submitter, or the end of a retry's back-off."""
+    deadline_at: Moment | None = None
     started_at: Moment | None = None
     finished_at: Moment | None = None
     cancel_requested: bool = False
     trace_id: str | None = None
+
+
+class JobSubmission(Value):
+    """What to run, when, and in which order with others."""
+
+    job_id: UUID
+    job_type: JobTypeName
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    idempotency_key: JobKey | None = None
+    """A repeat of (tenant, type, key) gives the job of the first time, for 30 days."""
+    unique_key: JobKey | None = None
+    """At most one job of (tenant, type, key) at a time: until it has ended, or for
+    `unique_seconds` when given. A second one gives the first."""
+    unique_seconds: Annotated[int, Field(ge=1, le=2_592_000)] | None = None
+    """Length of the window that begins with the first submission."""
+    order_key: JobKey | None = None
+    """Jobs of (tenant, key) run one at a time, in the order in which they became ready."""
+    limit_key: JobKey | None = None
+    """What it uses, for example a machine; limits may name it."""
+    run_at: Moment | None = None
+    deadline_at: Moment | None = None
+    """It fails with `deadline_exceeded` when it has not ended by then."""
+    attempts_max: Annotated[int, Field(ge=1, le=100)] | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    """Of one attempt."""
+    after: Annotated[tuple[UUID, ...], Field(max_length=DEPENDENCIES_MAX)] = ()
+    """Jobs of the same tenant that have to end first."""
+    after_failure: AfterFailure = AfterFailure.CANCEL
 
 
 @message("lineshaft.jobs.accepted-reply.v1", kind=Kind.REPLY, owner="job-runner")
@@ -121,16 +176,45 @@ class JobAccepted(Message):
 
 
 @message("lineshaft.jobs.submit.v1", kind=Kind.COMMAND, owner="job-runner", exchange=JOBS_COMMANDS)
-class SubmitJob(Asking[JobAccepted]):
+class SubmitJob(JobSubmission, Asking[JobAccepted]):
     """Run a job. Idempotent by `job_id`, and by (tenant, type, idempotency_key) when given."""
 
+    def routing_key(self, envelope: Envelope[Any]) -> str:
+        """Return the same word for every submission."""
+        return "submit"
+
+
+class BulkSubmission(JobSubmission):
+    """One job of many, each with a priority of its own."""
+
+    priority: Priority = Priority.NORMAL
+
+
+class SubmissionResult(Value):
+    """What became of one job of many; `problem` is None when it is safely stored."""
+
     job_id: UUID
-    job_type: JobTypeName
-    parameters: dict[str, JsonValue] = Field(default_factory=dict)
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    run_at: Moment | None = None
-    attempts_max: Annotated[int, Field(ge=1, le=100)] | None = None
-    timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    created: bool = False
+    problem: Problem | None = None
+
+
+@message("lineshaft.jobs.many-accepted-reply.v1", kind=Kind.REPLY, owner="job-runner")
+class JobsAccepted(Message):
+    """One result for each submission, in the same order."""
+
+    results: tuple[SubmissionResult, ...]
+
+
+@message(
+    "lineshaft.jobs.submit-many.v1",
+    kind=Kind.COMMAND,
+    owner="job-runner",
+    exchange=JOBS_COMMANDS,
+)
+class SubmitJobs(Asking[JobsAccepted]):
+    """Run many jobs; each is accepted or refused by itself. Idempotent like SubmitJob."""
+
+    jobs: Annotated[tuple[BulkSubmission, ...], Field(min_length=1, max_length=SUBMISSIONS_MAX)]
 
     def routing_key(self, envelope: Envelope[Any]) -> str:
         """Return the same word for every submission."""
@@ -155,8 +239,8 @@ class CancelJob(Asking[CancelAccepted]):
         return "cancel"
 
 
-class _JobQuery:
-    """What the queries of this module share."""
+class JobQuery:
+    """What the questions to the job-runner share, and the orders that need no durability."""
 
     def routing_key(self, envelope: Envelope[Any]) -> str:
         """All questions to the job-runner travel through one queue."""
@@ -177,7 +261,7 @@ class JobFound(Message):
     exchange=JOB_RUNNER_QUERIES,
     durable=False,
 )
-class GetJob(_JobQuery, Asking[JobFound]):
+class GetJob(JobQuery, Asking[JobFound]):
     """One job of the asking tenant; problem `job_not_found` otherwise."""
 
     job_id: UUID
@@ -214,105 +298,18 @@ class JobPage(Message):
     exchange=JOB_RUNNER_QUERIES,
     durable=False,
 )
-class ListJobs(_JobQuery, Asking[JobPage]):
+class ListJobs(JobQuery, Asking[JobPage]):
     """Jobs of the asking tenant, by keyset pagination."""
 
     states: tuple[JobState, ...] = ()
     job_type: JobTypeName | None = None
+    order_key: JobKey | None = None
+    idempotency_key: JobKey | None = None
+    parent_id: UUID | None = None
     submitted_after: Moment | None = None
     submitted_before: Moment | None = None
     limit: Annotated[int, Field(ge=1, le=500)] = 50
     cursor: Annotated[str, Field(max_length=128)] | None = None
-
-
-class Quantiles(Value):
-    """Of a duration in seconds; None when nothing was measured."""
-
-    p50: float | None = None
-    p95: float | None = None
-    p99: float | None = None
-
-
-class JobTypeStats(Value):
-    """What became of the jobs of one type that ended inside the window."""
-
-    job_type: str
-    counts: dict[str, int]
-    """Ended jobs by final state."""
-    success_rate: float | None
-    """succeeded / (succeeded + failed + quarantined), 0 to 1; None when none ended."""
-    run_seconds: Quantiles
-    wait_seconds: Quantiles
-    """From the moment it could have run to its start."""
-    retries: int
-    errors: dict[str, int]
-    """Failed attempts by error code."""
-
-
-class StatsWindow(Value):
-    """Statistics of one look back."""
-
-    seconds: int
-    ended_per_minute: float
-    types: tuple[JobTypeStats, ...]
-
-
-@message("lineshaft.jobs.stats.v1", kind=Kind.REPLY, owner="job-runner")
-class JobStats(Message):
-    """Answer to GetJobStats."""
-
-    counts: dict[str, int]
-    """Jobs of the tenant now, by state."""
-    by_type: dict[str, dict[str, int]]
-    """The same by job type, then by state."""
-    oldest_queued_seconds: float | None
-    windows: dict[str, StatsWindow]
-    """`5m`, `1h` and `24h`."""
-
-
-@message(
-    "lineshaft.jobs.get-stats.v1",
-    kind=Kind.QUERY,
-    owner="job-runner",
-    exchange=JOB_RUNNER_QUERIES,
-    durable=False,
-)
-class GetJobStats(_JobQuery, Asking[JobStats]):
-    """Statistics over the asking tenant's jobs."""
-
-
-class JobTypeView(Value):
-    """A job type as a client needs to know it."""
-
-    name: str
-    title: str
-    description: str
-    parameters_schema: dict[str, Any]
-    result_schema: dict[str, Any]
-    example: dict[str, JsonValue]
-    timeout_seconds: float
-    attempts_max: int
-    memory_bytes_max: int | None
-    isolation: str
-    """`process` (killable child process) or `loop` (inside the runner)."""
-
-
-@message("lineshaft.jobs.types.v1", kind=Kind.REPLY, owner="job-runner")
-class JobTypes(Message):
-    """Answer to ListJobTypes."""
-
-    job_types: tuple[JobTypeView, ...]
-
-
-@message(
-    "lineshaft.jobs.list-types.v1",
-    kind=Kind.QUERY,
-    owner="job-runner",
-    exchange=JOB_RUNNER_QUERIES,
-    durable=False,
-)
-class ListJobTypes(_JobQuery, Asking[JobTypes]):
-    """The job types that a live worker serves."""
 
 
 @message("lineshaft.jobs.artifact.v1", kind=Kind.REPLY, owner="job-runner")
@@ -331,86 +328,8 @@ class ArtifactFound(Message):
     exchange=JOB_RUNNER_QUERIES,
     durable=False,
 )
-class FindArtifact(_JobQuery, Asking[ArtifactFound]):
+class FindArtifact(JobQuery, Asking[ArtifactFound]):
     """One artifact of one job of the asking tenant."""
 
     job_id: UUID
     name: str
-
-
-class JobEvent(Message):
-    """What every event about a job says."""
-
-    job_id: UUID
-    job_type: str
-    attempt: int
-
-    def routing_key(self, envelope: Envelope[Any]) -> str:
-        """Return `<tenant>.<noun>.<verb>.<event>`; the job type is noun.verb."""
-        event = self.type.split(".")[2]
-        return f"{envelope.tenant}.{self.job_type}.{event}"
-
-
-def _event(name: str, *, time_to_live: timedelta | None = None) -> Any:
-    return message(
-        f"lineshaft.jobs.{name}.v1",
-        kind=Kind.EVENT,
-        owner="job-runner",
-        exchange=JOBS_EVENTS,
-        time_to_live=time_to_live,
-    )
-
-
-@_event("queued")
-class JobQueued(JobEvent):
-    """The job waits for a free worker."""
-
-
-@_event("started")
-class JobStarted(JobEvent):
-    """An attempt began."""
-
-    worker: str
-
-
-@_event("progressed", time_to_live=timedelta(minutes=5))
-class JobProgressed(JobEvent):
-    """The running attempt is this far; throttled, and worthless when old."""
-
-    progress: Progress
-
-
-@_event("succeeded")
-class JobSucceeded(JobEvent):
-    """The job ended well."""
-
-    result: dict[str, JsonValue]
-    artifacts: tuple[Artifact, ...] = ()
-    run_seconds: float
-
-
-@_event("retrying")
-class JobRetrying(JobEvent):
-    """An attempt failed and another will follow at `run_at`."""
-
-    error: JobError
-    run_at: Moment
-
-
-@_event("failed")
-class JobFailed(JobEvent):
-    """The job ended without success: no attempts left, or the error is permanent."""
-
-    error: JobError
-
-
-@_event("cancelled")
-class JobCancelled(JobEvent):
-    """The job ended because somebody asked for it."""
-
-
-@_event("quarantined")
-class JobQuarantined(JobEvent):
-    """The job's workers died under it too often; a person has to look."""
-
-    error: JobError

@@ -21,17 +21,9 @@ from lineshaft_common.messaging import (
 )
 from lineshaft_common.testing import MemoryBus
 from lineshaft_contracts.envelope import Envelope, Message, envelop, uuid7
-from lineshaft_contracts.jobs import (
-    CancelJob,
-    GetJob,
-    JobFound,
-    JobQueued,
-    JobState,
-    JobStats,
-    JobSucceeded,
-    JobView,
-    Progress,
-)
+from lineshaft_contracts.job_events import JobQueued, JobSucceeded
+from lineshaft_contracts.job_statistics import JobStats
+from lineshaft_contracts.jobs import CancelJob, GetJob, JobFound, JobState, JobView, Progress
 from lineshaft_contracts.problems import Problem, ProblemError
 from lineshaft_contracts.topology import (
     DEAD_LETTERS,

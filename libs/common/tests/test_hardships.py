@@ -20,7 +20,8 @@ from lineshaft_common.messaging import (
     outgoing,
 )
 from lineshaft_contracts.envelope import Envelope, Message, envelop, uuid7
-from lineshaft_contracts.jobs import GetJob, JobQueued
+from lineshaft_contracts.job_events import JobQueued
+from lineshaft_contracts.jobs import GetJob
 from lineshaft_contracts.problems import Problem, ProblemError
 from lineshaft_contracts.topology import (
     DEAD_LETTERS,

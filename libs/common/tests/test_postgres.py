@@ -13,7 +13,7 @@ from lineshaft_common.outbox import OutboxRelay
 from lineshaft_common.postgres import MigrationChangedError, Pool
 from lineshaft_common.testing import MemoryBus
 from lineshaft_contracts.envelope import Envelope, envelop, uuid7
-from lineshaft_contracts.jobs import JobQueued
+from lineshaft_contracts.job_events import JobQueued
 from lineshaft_contracts.topology import EVENT_ROUTER_PLATFORM
 
 pytestmark = pytest.mark.integration

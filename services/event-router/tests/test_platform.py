@@ -7,7 +7,7 @@ from lineshaft_common import tracing
 from lineshaft_common.messaging import Outgoing, PublishError, UnavailableError, outgoing
 from lineshaft_common.testing import MemoryBus
 from lineshaft_contracts.envelope import Envelope, envelop, uuid7
-from lineshaft_contracts.jobs import JobQueued
+from lineshaft_contracts.job_events import JobQueued
 from lineshaft_contracts.topology import (
     DEAD_LETTERS,
     EVENT_ROUTER_PLATFORM,

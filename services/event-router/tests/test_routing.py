@@ -14,7 +14,7 @@ from lineshaft_common.messaging import LogRecord, Outgoing, RabbitBus
 from lineshaft_common.messaging.settling import DELIVERIES_MAX
 from lineshaft_common.postgres import Pool
 from lineshaft_contracts.envelope import envelop, uuid7
-from lineshaft_contracts.jobs import JobQueued
+from lineshaft_contracts.job_events import JobQueued
 from lineshaft_contracts.topology import EVENTS_LOG, LANES, PLANT_QUARANTINE
 from lineshaft_event_router.__main__ import route
 from lineshaft_event_router.settings import Settings

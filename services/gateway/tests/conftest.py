@@ -14,6 +14,8 @@ from lineshaft_common.messaging.bus import answers
 from lineshaft_common.testing import MemoryBus
 from lineshaft_contracts import topology
 from lineshaft_contracts.envelope import Envelope, Priority
+from lineshaft_contracts.job_catalogue import JobTypes, JobTypeView, ListJobTypes
+from lineshaft_contracts.job_statistics import GetJobStats, JobStats
 from lineshaft_contracts.jobs import (
     Artifact,
     ArtifactFound,
@@ -21,18 +23,13 @@ from lineshaft_contracts.jobs import (
     CancelJob,
     FindArtifact,
     GetJob,
-    GetJobStats,
     JobAccepted,
     JobFound,
     JobPage,
     JobState,
-    JobStats,
     JobSummary,
-    JobTypes,
-    JobTypeView,
     JobView,
     ListJobs,
-    ListJobTypes,
     Progress,
     SubmitJob,
 )

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from lineshaft_common.messaging.bus import Bus
 from lineshaft_contracts.envelope import PLATFORM_TENANT
+from lineshaft_contracts.job_catalogue import JobTypes, JobTypeView, ListJobTypes
 from lineshaft_contracts.job_types import BUILT_IN
-from lineshaft_contracts.jobs import JobTypes, JobTypeView, ListJobTypes
 
 from lineshaft_gateway.coalescing import Coalescer
 

@@ -7,12 +7,7 @@ from uuid import UUID
 from lineshaft_common.messaging.bus import Bus, NoReplyError
 from lineshaft_contracts.envelope import Moment, Priority, uuid7
 from lineshaft_contracts.job_types import BUILT_IN
-from lineshaft_contracts.jobs import (
-    PARAMETERS_BYTES_MAX,
-    JobAccepted,
-    JobTypeName,
-    SubmitJob,
-)
+from lineshaft_contracts.jobs import PARAMETERS_BYTES_MAX, JobAccepted, JobTypeName, SubmitJob
 from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError, invalid
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic_core import to_json

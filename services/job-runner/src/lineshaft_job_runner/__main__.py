@@ -11,14 +11,9 @@ from lineshaft_common.objects import Objects
 from lineshaft_common.outbox import OutboxRelay
 from lineshaft_common.postgres import Pool
 from lineshaft_common.reporting import report
-from lineshaft_contracts.jobs import (
-    CancelJob,
-    FindArtifact,
-    GetJob,
-    GetJobStats,
-    ListJobs,
-    ListJobTypes,
-)
+from lineshaft_contracts.job_catalogue import ListJobTypes
+from lineshaft_contracts.job_statistics import GetJobStats
+from lineshaft_contracts.jobs import CancelJob, FindArtifact, GetJob, ListJobs
 from lineshaft_contracts.topology import JOB_RUNNER_ASKED, JOB_RUNNER_CANCEL, JOB_RUNNER_SUBMIT
 
 from lineshaft_job_runner.answering import Answering

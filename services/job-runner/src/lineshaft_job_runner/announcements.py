@@ -4,9 +4,8 @@ from typing import Any
 from uuid import UUID
 
 from lineshaft_contracts.envelope import Envelope, envelop
-from lineshaft_contracts.jobs import (
+from lineshaft_contracts.job_events import (
     JobCancelled,
-    JobError,
     JobEvent,
     JobFailed,
     JobProgressed,
@@ -14,9 +13,9 @@ from lineshaft_contracts.jobs import (
     JobQueued,
     JobRetrying,
     JobStarted,
-    JobState,
     JobSucceeded,
 )
+from lineshaft_contracts.jobs import JobError, JobState
 
 from lineshaft_job_runner.job import ClaimedJob, NewJob, Outcome, ProgressUpdate
 

@@ -7,18 +7,16 @@ from typing import Protocol
 from uuid import UUID
 
 from lineshaft_contracts.envelope import Envelope
+from lineshaft_contracts.job_catalogue import JobTypes, ListJobTypes
+from lineshaft_contracts.job_statistics import GetJobStats, JobStats
 from lineshaft_contracts.jobs import (
     ArtifactFound,
     FindArtifact,
     GetJob,
-    GetJobStats,
     JobFound,
     JobPage,
-    JobStats,
-    JobTypes,
     JobView,
     ListJobs,
-    ListJobTypes,
 )
 from lineshaft_contracts.problems import Problem, ProblemError
 

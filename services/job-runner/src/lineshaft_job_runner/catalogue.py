@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from lineshaft_contracts.jobs import JobTypeView
+from lineshaft_contracts.job_catalogue import JobTypeView
 from lineshaft_contracts.problems import Problem, ProblemError, invalid
 from pydantic import BaseModel, ValidationError
 

@@ -8,11 +8,15 @@ from typing import Any
 from uuid import UUID
 
 from lineshaft_contracts.envelope import Priority
-from lineshaft_contracts.jobs import Artifact, JobError, JobState, Progress
+from lineshaft_contracts.jobs import AfterFailure, Artifact, JobError, JobState, Progress
+
+_GIVEN_UP = frozenset({JobState.CANCELLED, JobState.FAILED})  # Failed: its deadline has passed.
+_AGAIN = frozenset({JobState.QUEUED, JobState.SCHEDULED})  # Somebody asked for it.
 
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
-    JobState.SCHEDULED: frozenset({JobState.QUEUED, JobState.CANCELLED}),
-    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
+    JobState.WAITING: frozenset({JobState.SCHEDULED, JobState.QUEUED}) | _GIVEN_UP,
+    JobState.SCHEDULED: frozenset({JobState.QUEUED}) | _GIVEN_UP,
+    JobState.QUEUED: frozenset({JobState.RUNNING}) | _GIVEN_UP,
     JobState.RUNNING: frozenset(
         {
             JobState.SUCCEEDED,
@@ -21,13 +25,15 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
             JobState.CANCELLED,
             JobState.QUARANTINED,
             JobState.QUEUED,  # Its worker stopped or died.
+            JobState.SCHEDULED,  # It asked for another time.
+            JobState.WAITING,  # For the children that it submitted.
         }
     ),
-    JobState.RETRYING: frozenset({JobState.QUEUED, JobState.CANCELLED}),
+    JobState.RETRYING: frozenset({JobState.QUEUED}) | _GIVEN_UP,
     JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.CANCELLED: frozenset(),
-    JobState.QUARANTINED: frozenset(),
+    JobState.FAILED: _AGAIN,
+    JobState.CANCELLED: _AGAIN,
+    JobState.QUARANTINED: _AGAIN,
 }
 """What may follow each state; every UPDATE of the store names both ends of one of these."""
 
@@ -63,6 +69,15 @@ class NewJob:
     attempts_max: int
     timeout_seconds: float
     traceparent: str | None
+    unique_key: str | None = None
+    unique_seconds: int | None = None
+    order_key: str | None = None
+    limit_key: str | None = None
+    deadline_at: datetime | None = None
+    after: tuple[UUID, ...] = ()
+    after_failure: AfterFailure = AfterFailure.CANCEL
+    parent_id: UUID | None = None
+    schedule: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +95,12 @@ class ClaimedJob:
     lease_token: UUID
     traceparent: str | None
     waited_seconds: float
-    cancel_requested: bool = False
+    deadline_at: datetime | None = None
+    """When it fails, whatever it does then."""
+    checkpoint: dict[str, Any] | None = None
+    """What an earlier attempt kept."""
+    children: dict[str, int] | None = None
+    """The jobs that it submitted itself, by state; None when it submitted none."""
 
 
 class Verdict(StrEnum):
@@ -91,6 +111,10 @@ class Verdict(StrEnum):
     CANCELLED = "cancelled"
     RELEASED = "released"
     """The worker is stopping; the attempt does not count."""
+    SNOOZED = "snoozed"
+    """The job asked for another time, `retry_in`; the attempt does not count."""
+    WAITING = "waiting"
+    """For the children that it submitted; it runs again after them, the attempt does not count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +138,10 @@ class Outcome:
     """Until the next attempt; None when there is none."""
     run_seconds: float = 0.0
     progress: Progress = field(default_factory=Progress)
+    checkpoint: dict[str, Any] | None = None
+    """What the next attempt is given; None keeps what there is."""
+    children: tuple[NewJob, ...] = ()
+    """Jobs to store together with this end."""
 
     @property
     def state(self) -> JobState:
@@ -125,6 +153,10 @@ class Outcome:
                 return JobState.CANCELLED
             case Verdict.RELEASED:
                 return JobState.QUEUED
+            case Verdict.SNOOZED:
+                return JobState.SCHEDULED
+            case Verdict.WAITING:
+                return JobState.WAITING
             case Verdict.FAILED:
                 return JobState.FAILED if self.retry_in is None else JobState.RETRYING
 
@@ -137,3 +169,5 @@ class ProgressUpdate:
     progress: Progress
     moved: bool = False
     """Whether the progress is news to tell."""
+    checkpoint: dict[str, Any] | None = None
+    """What a next attempt is to be given; None keeps what there is."""

@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 from lineshaft_common.objects import Objects
 from lineshaft_contracts.envelope import Priority, envelop, uuid7
-from lineshaft_contracts.jobs import GetJobStats, JobStats, Progress
+from lineshaft_contracts.job_statistics import GetJobStats, JobStats
+from lineshaft_contracts.jobs import Progress
 from lineshaft_job_runner.answering import Answering
 from lineshaft_job_runner.catalogue import Catalogue
 from lineshaft_job_runner.child.throttle import Throttle

@@ -10,15 +10,15 @@ from uuid import UUID
 import pytest
 from lineshaft_common.messaging import Delivery
 from lineshaft_contracts.envelope import uuid7
+from lineshaft_contracts.job_catalogue import ListJobTypes
+from lineshaft_contracts.job_statistics import GetJobStats
 from lineshaft_contracts.jobs import (
     CancelJob,
     FindArtifact,
-    GetJobStats,
     JobAccepted,
     JobState,
     JobView,
     ListJobs,
-    ListJobTypes,
 )
 from lineshaft_contracts.problems import ProblemError
 from lineshaft_contracts.topology import DEAD_LETTERS, EVENT_ROUTER_PLATFORM

@@ -6,15 +6,14 @@ from uuid import UUID
 from aiohttp import web
 from lineshaft_common.messaging.bus import ASK_DEADLINE_SECONDS, Bus, NoReplyError
 from lineshaft_contracts.envelope import Moment
+from lineshaft_contracts.job_catalogue import JobTypes
+from lineshaft_contracts.job_statistics import GetJobStats, JobStats
 from lineshaft_contracts.jobs import (
     CancelJob,
     GetJob,
-    GetJobStats,
     JobPage,
     JobState,
-    JobStats,
     JobTypeName,
-    JobTypes,
     JobView,
     ListJobs,
 )

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from lineshaft_common.postgres import Pool
+from lineshaft_contracts.job_statistics import JobStats
 from lineshaft_contracts.jobs import (
     Artifact,
     ArtifactFound,
@@ -14,7 +15,6 @@ from lineshaft_contracts.jobs import (
     JobError,
     JobPage,
     JobState,
-    JobStats,
     JobSummary,
     JobView,
     ListJobs,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lineshaft_common.postgres import Pool
-from lineshaft_contracts.jobs import JobStats, JobTypeStats, Quantiles, StatsWindow
+from lineshaft_contracts.job_statistics import JobStats, JobTypeStats, Quantiles, StatsWindow
 
 WINDOWS = {"5m": 300, "1h": 3600, "24h": 86_400}
 ENDS = ("succeeded", "failed", "cancelled", "quarantined")
