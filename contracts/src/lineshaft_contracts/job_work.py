@@ -11,16 +11,24 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue
 
-from lineshaft_contracts.envelope import Asking, Message, Moment, Priority, Value
-from lineshaft_contracts.jobs import JobError, JobQuery, JobTypeName, Progress
+from lineshaft_contracts.envelope import Asking, Envelope, Message, Moment, Priority, Value
+from lineshaft_contracts.jobs import JobError, JobTypeName, Progress
 from lineshaft_contracts.registry import Kind, message
-from lineshaft_contracts.topology import JOB_RUNNER_QUERIES
+from lineshaft_contracts.topology import JOBS_WORK
 
 FETCHED_MAX = 100
 SERVED_FOR = timedelta(minutes=2)
 """How long an offer holds without being repeated."""
 
 WorkerName = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class WorkerMessage:
+    """What all that a worker says shares."""
+
+    def routing_key(self, envelope: Envelope[Any]) -> str:
+        """Everything that workers say travels through one queue."""
+        return "work"
 
 
 class OfferedType(Value):
@@ -48,13 +56,13 @@ class WorkOffered(Message):
     "lineshaft.jobs.offer-work.v1",
     kind=Kind.COMMAND,
     owner="job-runner",
-    exchange=JOB_RUNNER_QUERIES,
+    exchange=JOBS_WORK,
     durable=False,
 )
-class OfferWork(JobQuery, Asking[WorkOffered]):
+class OfferWork(WorkerMessage, Asking[WorkOffered]):
     """Serve job types, to be repeated every minute.
 
-    Problem `job_type_built_in` for a type of the platform's own.
+    Problem `job_type_built_in` for a type that a job-runner serves itself.
     """
 
     worker: WorkerName
@@ -90,11 +98,14 @@ class WorkFetched(Message):
     "lineshaft.jobs.fetch-work.v1",
     kind=Kind.COMMAND,
     owner="job-runner",
-    exchange=JOB_RUNNER_QUERIES,
+    exchange=JOBS_WORK,
     durable=False,
 )
-class FetchWork(JobQuery, Asking[WorkFetched]):
-    """Take jobs of offered types. A job whose reply got lost is rescued when its lease ends."""
+class FetchWork(WorkerMessage, Asking[WorkFetched]):
+    """Take jobs of offered types. A job whose reply got lost is rescued when its lease ends.
+
+    Problem `job_type_not_offered` when this worker does not offer one of them at present.
+    """
 
     worker: WorkerName
     job_types: Annotated[tuple[JobTypeName, ...], Field(min_length=1, max_length=100)]
@@ -123,10 +134,10 @@ class WorkHeld(Message):
     "lineshaft.jobs.beat-work.v1",
     kind=Kind.COMMAND,
     owner="job-runner",
-    exchange=JOB_RUNNER_QUERIES,
+    exchange=JOBS_WORK,
     durable=False,
 )
-class BeatWork(JobQuery, Asking[WorkHeld]):
+class BeatWork(WorkerMessage, Asking[WorkHeld]):
     """Keep leases, at least every third of `lease_seconds`."""
 
     beats: Annotated[tuple[Beat, ...], Field(min_length=1, max_length=1_000)]
@@ -168,10 +179,10 @@ class WorkEnded(Message):
     "lineshaft.jobs.end-work.v1",
     kind=Kind.COMMAND,
     owner="job-runner",
-    exchange=JOB_RUNNER_QUERIES,
+    exchange=JOBS_WORK,
     durable=False,
 )
-class EndWork(JobQuery, Asking[WorkEnded]):
+class EndWork(WorkerMessage, Asking[WorkEnded]):
     """Report ends. Idempotent by lease token: no end is stored twice."""
 
     ends: Annotated[tuple[WorkEnd, ...], Field(min_length=1, max_length=FETCHED_MAX)]

@@ -90,6 +90,8 @@ PLATFORM_LOG = Exchange(name="platform.log", type="topic")
 
 JOBS_COMMANDS = Exchange(name="jobs.commands", type="direct")
 JOBS_EVENTS = Exchange(name="jobs.events", type="topic")
+JOBS_WORK = Exchange(name="jobs.work", type="direct", alternate=None)
+"""What workers of any language say: apart from all questions, so that it can be granted alone."""
 ALERTS = Exchange(name="alerts", type="topic")
 TELEMETRY = Exchange(name="telemetry", type="topic")
 CDN_COMMANDS = Exchange(name="cdn.commands", type="direct")
@@ -172,6 +174,15 @@ JOB_RUNNER_CANCEL = Queue(
     name="job-runner.cancel", bindings=(Binding(exchange=JOBS_COMMANDS, pattern="cancel"),)
 )
 JOB_RUNNER_ASKED = query_queue(JOB_RUNNER_QUERIES)
+JOB_RUNNER_WORK = Queue(
+    name="job-runner.work",
+    type="classic",
+    dead_letter=None,
+    delivery_limit=None,
+    message_ttl_seconds=30,
+    bindings=(Binding(exchange=JOBS_WORK, pattern="work"),),
+)
+"""Apart from the questions: a flood of those costs no worker its leases."""
 
 INGRESS = {lane: ingress_queue(lane) for lane in LANES}
 EVENT_ROUTER_PLATFORM = Queue(
@@ -205,6 +216,7 @@ TOPOLOGY = Topology(
         PLATFORM_LOG,
         JOBS_COMMANDS,
         JOBS_EVENTS,
+        JOBS_WORK,
         ALERTS,
         TELEMETRY,
         CDN_COMMANDS,
@@ -221,6 +233,7 @@ TOPOLOGY = Topology(
         JOB_RUNNER_SUBMIT,
         JOB_RUNNER_CANCEL,
         JOB_RUNNER_ASKED,
+        JOB_RUNNER_WORK,
         *INGRESS.values(),
         EVENT_ROUTER_PLATFORM,
         EVENT_ROUTER_ASKED,
