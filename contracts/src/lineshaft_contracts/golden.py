@@ -14,6 +14,8 @@ from lineshaft_contracts.schemas import WithoutTitles
 ID = "01998f0a-5e80-7c3a-9d2e-1f3b5a7c9e01"
 MOMENT = "2026-03-02T06:15:00Z"
 WORDS: dict[str, Any] = {
+    "action": "set_limit",
+    "actor": "1f3b5a7c9e01",
     "alert_id": "QA-0031",
     "characteristic": "piston-ring-diameter",
     "code": "material_missing",
@@ -21,15 +23,25 @@ WORDS: dict[str, Any] = {
     "next_cursor": "MDE5OThmMGE",
     "condition_name": "diameter-out-of-limits",
     "defect_code": "diameter",
+    "cron": "0 6 * * 1-5",
+    "ends_at": "2026-12-31T23:00:00Z",
+    "ended_before": "2026-03-02T14:15:00Z",
+    "error_code": "source_unavailable",
     "equipment": "/acme/north/stamping/line-1/press-1",
+    "idempotency_key": "JO-2026-0412/report",
     "job_order_id": "JO-2026-0412",
     "job_type": "report.generate",
+    "last_run_at": "2026-03-02T06:20:00Z",
+    "limit_key": "press-1",
     "material_definition_id": "piston-ring-74",
     "material_lot_id": "LOT-0007",
     "nonconformance_id": "NC-0012",
+    "note": "One tool for two presses",
     "operations_request_id": "SO-88121",
     "operations_segment_id": "20-press",
+    "order_key": "line-1",
     "personnel_id": "op-17",
+    "reason": "The source is back",
     "reason_code": "tool-broken",
     "region": "eu-west",
     "storage_location": "store-a",
@@ -38,8 +50,11 @@ WORDS: dict[str, Any] = {
     "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
     "span_id": "00f067aa0ba902b7",
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "unique_key": "shift-report-early",
     "uom": "pcs",
     "version": "0.1.0",
+    "worker": "label-printer-1",
+    "zone": "Europe/Berlin",
 }
 """Sensible values by the name of the field."""
 
@@ -74,6 +89,43 @@ KEYS = {
     "windows": "5m",
 }
 """Sensible keys of objects whose keys are data."""
+
+MODELS: dict[str, dict[str, Any]] = {
+    "DeleteJobLimit": {"name": "press-1"},
+    "DeleteJobSchedule": {"name": "shift-report"},
+    "Explanation": {"code": "concurrency", "message": "4 of 4 run under the limit press-1"},
+    "JobExplained": {"state": "queued"},
+    "JobLimit": {"running_max": 4},
+    "JobLimitDeleted": {"name": "press-1"},
+    "JobLimitView": {"name": "press-1", "every_tenant": False},
+    "JobSchedule": {"cron": "0 6 * * 1-5"},
+    "JobScheduleDeleted": {"name": "shift-report"},
+    "JobScheduleView": {"name": "shift-report"},
+    "ListJobFires": {"name": "shift-report"},
+    "OfferedType": {"name": "acme.print-labels", "title": "Print labels"},
+    "SetJobLimit": {"name": "press-1", "every_tenant": False},
+    "SetJobSchedule": {"name": "shift-report"},
+}
+"""Values of fields, by the model, that no example of it goes without."""
+
+WHEN_FULL: dict[str, dict[str, Any]] = {
+    "JobLimit": {"paused": False},
+    "JobSchedule": {
+        "parameters": {"source": "mes"},
+        "every_seconds": None,
+        "starts_at": "2026-03-01T23:00:00Z",
+        "paused": False,
+    },
+    "JobScheduleView": {"next_fire_at": "2026-03-03T05:00:00Z"},
+    "ListJobSchedules": {"name": "shift-report"},
+    "OfferedType": {
+        "parameters_schema": {"type": "object", "required": ["material_lot_id"]},
+        "result_schema": {"type": "object"},
+        "example": {"material_lot_id": "LOT-0007"},
+    },
+    "Redrive": {"states": ["failed", "quarantined"]},
+}
+"""Values by the model that only a full example has; None for what contradicts another field."""
 
 
 def valid(contract: Contract, *, full: bool) -> dict[str, Any]:
@@ -181,8 +233,13 @@ class _Sampler:
     def _fields(self, schema: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         self._depth += 1
         required = schema.get("required", [])
+        model = schema.get("title", "")
+        given = MODELS.get(model, {}) | (WHEN_FULL.get(model, {}) if self._full else {})
         for name, field in schema["properties"].items():
-            if name in required or (self._full and self._depth < DEPTH_MAX):
+            if name in given:
+                if given[name] is not None:
+                    yield name, given[name]
+            elif name in required or (self._full and self._depth < DEPTH_MAX):
                 yield name, self.sample(field, name)
         self._depth -= 1
 
@@ -202,7 +259,12 @@ class _Sampler:
 
     @staticmethod
     def _string(schema: dict[str, Any], name: str) -> str:
-        formats = {"date-time": MOMENT, "uuid": ID, "date": "2026-03-02", "time": "06:00:00"}
+        formats = {
+            "date-time": WORDS.get(name, MOMENT),
+            "uuid": ID,
+            "date": "2026-03-02",
+            "time": "06:00:00",
+        }
         if schema.get("format") in formats:
             return formats[schema["format"]]
         for word in (name, name.removeprefix("from_"), name.removeprefix("to_")):
