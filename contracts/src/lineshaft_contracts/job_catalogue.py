@@ -23,7 +23,8 @@ class JobTypeView(Value):
     attempts_max: int
     memory_bytes_max: int | None
     isolation: str
-    """`process` (killable child process) or `loop` (inside the runner)."""
+    """`process` (killable child process), `loop` (inside the runner) or `remote` (a worker of any
+    language, over AMQP)."""
 
 
 @message("lineshaft.jobs.types.v1", kind=Kind.REPLY, owner="job-runner")

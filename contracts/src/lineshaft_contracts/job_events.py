@@ -40,6 +40,21 @@ class JobQueued(JobEvent):
     """The job waits for a free worker."""
 
 
+@_event("scheduled")
+class JobScheduled(JobEvent):
+    """The job waits for its time."""
+
+    run_at: Moment
+
+
+@_event("waiting")
+class JobWaiting(JobEvent):
+    """The job waits for other jobs: those that it comes after, or its own children."""
+
+    jobs: int
+    """How many of them have not ended."""
+
+
 @_event("started")
 class JobStarted(JobEvent):
     """An attempt began."""

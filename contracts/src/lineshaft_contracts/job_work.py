@@ -20,7 +20,7 @@ FETCHED_MAX = 100
 SERVED_FOR = timedelta(minutes=2)
 """How long an offer holds without being repeated."""
 
-WorkerName = Annotated[str, Field(min_length=1, max_length=128)]
+WorkerName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class WorkerMessage:
@@ -138,7 +138,11 @@ class WorkHeld(Message):
     durable=False,
 )
 class BeatWork(WorkerMessage, Asking[WorkHeld]):
-    """Keep leases, at least every third of `lease_seconds`."""
+    """Keep leases, at least every third of `lease_seconds`.
+
+    An attempt that goes on beyond its time is ended here and is not held any more. Problem
+    `invalid_input` for a checkpoint that cannot be kept; the leases are extended all the same.
+    """
 
     beats: Annotated[tuple[Beat, ...], Field(min_length=1, max_length=1_000)]
 
