@@ -1,7 +1,7 @@
 """Run the job-runner: start-up reads down, shutdown reads up."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
 from lineshaft_common import http, lifecycle, logs, messaging, postgres, tracing
@@ -13,8 +13,14 @@ from lineshaft_common.postgres import Pool
 from lineshaft_common.reporting import report
 from lineshaft_contracts.job_catalogue import ListJobTypes
 from lineshaft_contracts.job_statistics import GetJobStats
+from lineshaft_contracts.job_work import BeatWork, EndWork, FetchWork, OfferWork
 from lineshaft_contracts.jobs import CancelJob, FindArtifact, GetJob, ListJobs
-from lineshaft_contracts.topology import JOB_RUNNER_ASKED, JOB_RUNNER_CANCEL, JOB_RUNNER_SUBMIT
+from lineshaft_contracts.topology import (
+    JOB_RUNNER_ASKED,
+    JOB_RUNNER_CANCEL,
+    JOB_RUNNER_SUBMIT,
+    JOB_RUNNER_WORK,
+)
 
 from lineshaft_job_runner.answering import Answering
 from lineshaft_job_runner.catalogue import Catalogue
@@ -22,17 +28,23 @@ from lineshaft_job_runner.children import ChildProcesses
 from lineshaft_job_runner.in_loop import LoopExecutor
 from lineshaft_job_runner.intake import Intake
 from lineshaft_job_runner.job_type import Isolation
+from lineshaft_job_runner.remote_work import RemoteWork
 from lineshaft_job_runner.routes import create_app
 from lineshaft_job_runner.runner import Runner
+from lineshaft_job_runner.served_types import ServedTypes
+from lineshaft_job_runner.serving import Serving
 from lineshaft_job_runner.settings import Settings
 from lineshaft_job_runner.sources import SourcesFile
+from lineshaft_job_runner.store.held_jobs import HeldJobs
 from lineshaft_job_runner.store.hints import listen
 from lineshaft_job_runner.store.jobs import JobStore
 from lineshaft_job_runner.store.plant_sources import open_source
 from lineshaft_job_runner.store.reads import JobReads
+from lineshaft_job_runner.store.served_types import ServedTypeStore
 
 NAME = "job-runner"
 LEASE_CONNECTIONS = 3
+WORKERS_HEARD_MAX = 4  # At once, of workers over AMQP.
 QUESTIONS_MAX = 8  # At once: fewer than the pool has connections, so that submissions find one.
 
 
@@ -85,6 +97,31 @@ def _executors(settings: Settings) -> tuple[LoopExecutor, ChildProcesses]:
     return in_loop, children
 
 
+def _serve_workers(
+    settings: Settings,
+    bus: Bus,
+    leases: Pool,
+    served: ServedTypes,
+    *,
+    on_announced: Callable[[], None],
+) -> AbstractAsyncContextManager[None]:
+    remote = RemoteWork(
+        ServedTypeStore(leases),
+        HeldJobs(leases),
+        lambda worker: JobStore(leases, worker=worker, on_announced=on_announced),
+        lease_seconds=settings.lease_seconds,
+        on_offered=served.changed,
+    )
+    return bus.serve(
+        JOB_RUNNER_WORK,
+        answers(OfferWork, remote.offer),
+        answers(FetchWork, remote.fetch),
+        answers(BeatWork, remote.beat),
+        answers(EndWork, remote.end),
+        concurrency=WORKERS_HEARD_MAX,
+    )
+
+
 @asynccontextmanager
 async def run_engine(
     settings: Settings, pool: Pool, bus: Bus, *, leases: Pool
@@ -97,6 +134,8 @@ async def run_engine(
     in_loop, children = _executors(settings)
     reads = JobReads(pool)
     desk = Answering(reads, catalogue)
+    registry = ServedTypeStore(pool)
+    served = ServedTypes(registry, catalogue)
     async with OutboxRelay(pool, bus) as relay, children:
         store = JobStore(pool, worker=settings.instance, on_announced=relay.wake)
         runner = Runner(
@@ -115,6 +154,7 @@ async def run_engine(
         )
         async with (
             runner,
+            Serving(registry, settings.instance, catalogue.views()),
             listen(pool, on_ready=runner.wake, on_cancel=runner.look_for_cancellations),
             bus.subscribe_batch(JOB_RUNNER_SUBMIT, intake.on_submissions),
             bus.subscribe(JOB_RUNNER_CANCEL, on(CancelJob, intake.on_cancel)),
@@ -123,10 +163,11 @@ async def run_engine(
                 answers(GetJob, desk.get_job),
                 answers(ListJobs, desk.list_jobs),
                 answers(GetJobStats, desk.get_stats),
-                answers(ListJobTypes, desk.list_types),
+                answers(ListJobTypes, served.list_types),
                 answers(FindArtifact, desk.find_artifact),
                 concurrency=QUESTIONS_MAX,
             ),
+            _serve_workers(settings, bus, leases, served, on_announced=relay.wake),
         ):
             yield
 
