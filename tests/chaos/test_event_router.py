@@ -174,7 +174,7 @@ async def settled(bus: RabbitBus, postgres_url: str) -> None:
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
             while (await bus.depth(INGRESS["normal"]))[0] or await connection.fetchval(
-                "SELECT count(*) FROM outbox"
+                "SELECT coalesce(sum(messages), 0) FROM outbox_batches"
             ):
                 await asyncio.sleep(0.1)
     finally:

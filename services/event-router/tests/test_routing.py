@@ -70,7 +70,7 @@ class Shop:
                 await asyncio.sleep(0.05)
 
     async def _outbox(self) -> int:
-        return await self.pool.fetchval("SELECT count(*) FROM outbox")
+        return await self.pool.fetchval("SELECT coalesce(sum(messages), 0) FROM outbox_batches")
 
 
 @pytest.fixture

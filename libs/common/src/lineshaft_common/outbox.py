@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import structlog
@@ -12,6 +12,7 @@ from prometheus_client import Counter, Gauge
 from lineshaft_common.messaging.bus import (
     Bus,
     Outgoing,
+    PublishError,
     UnsendableError,
     traced,
 )
@@ -20,44 +21,68 @@ from lineshaft_common.transient import is_transient
 
 log = structlog.get_logger(__name__)
 
-BATCH_MAX = 500
+BATCH_MESSAGES_MAX = 500
+BATCH_BYTES_MAX = 1 << 20
+"""What one row holds at most, and one bigger message; it is sent again as a whole."""
+READ_BATCHES_MAX = 500
+READ_MESSAGES_MAX = 1_500
+READ_BYTES_MAX = 8 << 20
+"""What one round reads at most, and the batch that crosses the line."""
+PUBLISH_DEADLINE_SECONDS = 10.0
 POLL_SECONDS = 1.0
 STOP_SECONDS = 5.0
 LOCK = "lineshaft_outbox"
 
 RELAYED = Counter("lineshaft_outbox_relayed_total", "Messages relayed by outcome", ["outcome"])
-WAITING = Gauge("lineshaft_outbox_batch", "Messages in the last batch that was relayed")
+CONFIRMED = RELAYED.labels("confirmed")
+WAITING = Gauge("lineshaft_outbox_batch", "Messages in the last round that was relayed")
 
 
 async def add(connection: Connection, envelopes: Sequence[Envelope[Any]]) -> None:
-    """Store messages in the caller's transaction; they leave, in order, after its commit."""
-    if not envelopes:
-        return
-    ready = [traced(envelope) for envelope in envelopes]
-    await connection.execute(
-        """
-        INSERT INTO outbox (exchange, routing_key, type, message_id, priority, tenant, traceparent,
-                            time_to_live_milliseconds, body)
-        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
-                             $6::text[], $7::text[], $8::integer[], $9::bytea[])
-        """,
-        [m.exchange for m in ready],
-        [m.routing_key for m in ready],
-        [m.type for m in ready],
-        [m.message_id for m in ready],
-        [m.priority for m in ready],
-        [str(m.headers["tenant"]) for m in ready],
-        [m.headers.get("traceparent") for m in ready],
-        [m.time_to_live_milliseconds for m in ready],
-        [m.body for m in ready],
-    )
+    """Store messages in the caller's transaction; they leave, in order, after its commit.
+
+    One row holds them all, whose columns are arrays: a row for each cost more than all the rest.
+    """
+    for ready in _batches([traced(envelope) for envelope in envelopes]):
+        await connection.execute(
+            """
+            INSERT INTO outbox_batches (messages, body_bytes, exchange, routing_key, type,
+                                        message_id, priority, tenant, traceparent,
+                                        time_to_live_milliseconds, body)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+            """,
+            len(ready),
+            sum(len(m.body) for m in ready),
+            [m.exchange for m in ready],
+            [m.routing_key for m in ready],
+            [m.type for m in ready],
+            [m.message_id for m in ready],
+            [m.priority for m in ready],
+            [str(m.headers["tenant"]) for m in ready],
+            [m.headers.get("traceparent") for m in ready],
+            [m.time_to_live_milliseconds for m in ready],
+            [m.body for m in ready],
+        )
+
+
+def _batches(messages: list[Outgoing]) -> Iterator[list[Outgoing]]:
+    batch, size = list[Outgoing](), 0
+    for message in messages:
+        size += len(message.body)
+        if batch and (len(batch) >= BATCH_MESSAGES_MAX or size > BATCH_BYTES_MAX):
+            yield batch
+            batch, size = [], len(message.body)
+        batch.append(message)
+    if batch:
+        yield batch
 
 
 class OutboxRelay:
     """Sends what the outbox holds, in order, and deletes what the broker confirmed.
 
-    One process relays at a time (an advisory lock). A crash between confirm and delete sends a
-    message twice with the same id; consumers are idempotent.
+    One process relays at a time (an advisory lock). A batch goes when the broker has all of it;
+    until then it is sent again as a whole, with the same ids: consumers are idempotent. A crash
+    between confirm and delete does the same.
     """
 
     def __init__(self, pool: Pool, bus: Bus) -> None:
@@ -88,7 +113,8 @@ class OutboxRelay:
             last = self._stopping
             self._wake.clear()
             try:
-                await self._drain()
+                while await self._relay():
+                    pass
             except Exception as error:  # noqa: BLE001 - the relay outlives whatever fails under it.
                 log.warning("outbox_waits", error=repr(error)[:300], transient=is_transient(error))
                 await asyncio.sleep(POLL_SECONDS)
@@ -98,55 +124,92 @@ class OutboxRelay:
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._wake.wait()
 
-    async def _drain(self) -> None:
-        while await self._relay_batch() == BATCH_MAX:
-            pass
-
-    async def _relay_batch(self) -> int:
+    async def _relay(self) -> bool:
+        """Send the oldest batches; whether there may be more (one alone is below every bound)."""
         async with self._pool.acquire() as connection, connection.transaction():
             if not await connection.fetchval(
                 "SELECT pg_try_advisory_xact_lock(hashtext($1))", LOCK
             ):
-                return 0
-            rows = await connection.fetch(
-                """
-                SELECT id, exchange, routing_key, type, message_id, priority, tenant, traceparent,
-                       time_to_live_milliseconds, body
-                FROM outbox ORDER BY id LIMIT $1
-                """,
-                BATCH_MAX,
+                return False
+            batches = await _oldest(connection)
+            if not batches:
+                return False
+            messages = [message for batch in batches for message in _messages(batch)]
+            outcomes = iter(
+                await self._bus.publish_many(messages, deadline_seconds=PUBLISH_DEADLINE_SECONDS)
             )
-            if not rows:
-                return 0
-            outcomes = await self._bus.publish_many([_message(row) for row in rows])
             sent = list[int]()
-            for row, error in zip(rows, outcomes, strict=True):
-                RELAYED.labels("confirmed" if error is None else type(error).__name__).inc()
-                if isinstance(error, UnsendableError):
-                    # Nobody will ever take it from here: it must not hold up the others.
-                    log.error("outbox_undeliverable", type=row["type"], error=str(error)[:300])
-                if error is None or isinstance(error, UnsendableError):
-                    sent.append(row["id"])
-                    continue
-                break  # Order is kept: what follows a message that failed is sent again after it.
-            await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", sent)
-        WAITING.set(len(rows))
-        if len(sent) < len(rows):
-            raise ConnectionError(f"{len(rows) - len(sent)} messages were not confirmed")
-        return len(rows)
+            for batch in batches:
+                errors = [next(outcomes) for _ in range(batch["messages"])]
+                if not _settled(batch, errors):
+                    break  # Order is kept: what follows is sent again after it.
+                sent.append(batch["id"])
+            await connection.execute(
+                "DELETE FROM outbox_batches WHERE id = ANY($1::bigint[])", sent
+            )
+        WAITING.set(len(messages))
+        if len(sent) < len(batches):
+            raise ConnectionError(f"{len(batches) - len(sent)} batches were not confirmed")
+        return len(batches) > 1
 
 
-def _message(row: Any) -> Outgoing:
-    headers: dict[str, str | int] = {"tenant": row["tenant"]}
-    if row["traceparent"] is not None:
-        headers["traceparent"] = row["traceparent"]
-    return Outgoing(
-        exchange=row["exchange"],
-        routing_key=row["routing_key"],
-        type=row["type"],
-        message_id=row["message_id"],
-        priority=row["priority"],
-        body=row["body"],
-        headers=headers,
-        time_to_live_milliseconds=row["time_to_live_milliseconds"],
+async def _oldest(connection: Connection) -> list[Any]:
+    return await connection.fetch(
+        """
+        SELECT id, messages, exchange, routing_key, type, message_id, priority, tenant,
+               traceparent, time_to_live_milliseconds, body
+        FROM (SELECT *, sum(messages) OVER running AS messages_so_far,
+                     sum(body_bytes) OVER running AS bytes_so_far
+              FROM (SELECT * FROM outbox_batches ORDER BY id LIMIT $1) AS oldest
+              WINDOW running AS (ORDER BY id)) AS counted
+        WHERE messages_so_far - messages < $2 AND bytes_so_far - body_bytes < $3
+        ORDER BY id
+        """,
+        READ_BATCHES_MAX,
+        READ_MESSAGES_MAX,
+        READ_BYTES_MAX,
     )
+
+
+def _messages(batch: Any) -> Iterator[Outgoing]:
+    for exchange, key, type_, message_id, priority, tenant, traceparent, lifetime, body in zip(
+        batch["exchange"],
+        batch["routing_key"],
+        batch["type"],
+        batch["message_id"],
+        batch["priority"],
+        batch["tenant"],
+        batch["traceparent"],
+        batch["time_to_live_milliseconds"],
+        batch["body"],
+        strict=True,
+    ):
+        headers: dict[str, str | int] = {"tenant": tenant}
+        if traceparent is not None:
+            headers["traceparent"] = traceparent
+        yield Outgoing(
+            exchange=exchange,
+            routing_key=key,
+            type=type_,
+            message_id=message_id,
+            priority=priority,
+            body=body,
+            headers=headers,
+            time_to_live_milliseconds=lifetime,
+        )
+
+
+def _settled(batch: Any, errors: Sequence[PublishError | None]) -> bool:
+    """Whether all of a batch is with the broker, or can never be."""
+    settled = True
+    for type_, error in zip(batch["type"], errors, strict=True):
+        if error is None:
+            continue
+        RELAYED.labels(type(error).__name__).inc()
+        if isinstance(error, UnsendableError):
+            # Nobody will ever take it from here: it must not hold up the others.
+            log.error("outbox_undeliverable", type=type_, error=str(error)[:300])
+        else:
+            settled = False
+    CONFIRMED.inc(sum(error is None for error in errors))
+    return settled

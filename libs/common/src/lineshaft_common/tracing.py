@@ -112,6 +112,12 @@ def parse(traceparent: object, tracestate: object = None) -> SpanContext | None:
     )
 
 
+def is_unrecorded(traceparent: object) -> bool:
+    """Whether this is a trace that its first sender decided not to record."""
+    match = _TRACEPARENT.match(traceparent) if isinstance(traceparent, str) else None
+    return match is not None and match[1] == "00" and match[4] == "00" and not match[5]
+
+
 def extract(traceparent: object, tracestate: object = None) -> Context:
     """Return a context whose parent span is the sender's, or an empty one."""
     parent = parse(traceparent, tracestate)
@@ -165,15 +171,19 @@ def publish(envelope: Envelope[Any], exchange: str, routing_key: str) -> Envelop
     """Start and end the PRODUCER span of a message, and return it carrying that span.
 
     A message that already carries a trace keeps it as parent; one outside any trace starts none.
+    A trace that is not recorded is passed on as it is.
     """
-    carried = parse(envelope.traceparent, envelope.tracestate)
-    parent = (
-        trace.set_span_in_context(NonRecordingSpan(carried))
-        if carried
-        else otel_context.get_current()
-    )
-    if not trace.get_current_span(parent).get_span_context().is_valid:
+    if is_unrecorded(envelope.traceparent):
         return envelope
+    carried = parse(envelope.traceparent, envelope.tracestate)
+    parent = otel_context.get_current()
+    if carried is not None:
+        parent = trace.set_span_in_context(NonRecordingSpan(carried))
+    sender = trace.get_current_span(parent)
+    if not sender.get_span_context().is_valid:
+        return envelope
+    if not sender.get_span_context().trace_flags.sampled:
+        return envelope.model_copy(update={"traceparent": traceparent_of(sender)})
     producer = tracer().start_span(
         f"send {exchange}",
         context=parent,

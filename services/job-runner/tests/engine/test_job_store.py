@@ -59,7 +59,9 @@ async def started(store: JobStore, **changes: Any) -> ClaimedJob:
 
 async def events(pool: Pool, job_id: UUID) -> list[str]:
     """The kinds of the events about a job, in order."""
-    rows = await pool.fetch("SELECT type, body FROM outbox ORDER BY id")
+    rows = await pool.fetch(
+        "SELECT unnest(type) AS type, unnest(body) AS body FROM outbox_batches ORDER BY id"
+    )
     return [
         row["type"].split(".")[2]
         for row in rows
