@@ -36,6 +36,7 @@ def test_the_packaged_rules_cover_the_platform() -> None:
         "postgres-connections",
         "event-loop-lag",
         "job-failures",
+        "jobs-unserved",
         "monitor-blind",
     }
 
