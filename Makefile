@@ -3,6 +3,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Half of a test's time is waiting, so two processes share the files; each has its own servers.
+WORKERS ?= 2
+PYTEST_PARALLEL := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 SOURCES := contracts libs services examples tests conftest.py
 LINESHAFT := $(BIN)/lineshaft
 .DEFAULT_GOAL := help
@@ -40,19 +43,29 @@ clean: setup ## Stop the system and delete its data, logs and passwords
 	@$(LINESHAFT) clean
 
 .PHONY: test
-test: lint contracts-verified ## Run every check and every test
-	@$(BIN)/pytest
+test: lint ## Run every check and every test
+	@$(PYTEST_PARALLEL)
 
 .PHONY: test-unit
 test-unit: setup ## Run the tests that need no server (seconds)
-	@$(BIN)/pytest -q -m "not integration and not chaos"
+	@$(PYTEST_PARALLEL) -q -m "not integration and not chaos"
 
 .PHONY: lint
-lint: setup ## Check style, format, types and import rules
+lint: setup ## Check style, format, types, import rules and what is generated from the contracts
+	@$(MAKE) --no-print-directory -j 2 --output-sync style types import-rules contracts-verified
+
+.PHONY: style
+style:
 	@$(BIN)/ruff check --quiet $(SOURCES)
 	@$(BIN)/ruff format --check --quiet $(SOURCES)
+
+.PHONY: types
+types:
 	@$(BIN)/pyright
-	@$(BIN)/lint-imports
+
+.PHONY: import-rules
+import-rules:
+	@$(BIN)/lint-imports --no-logo
 
 .PHONY: contracts-verified
 contracts-verified: setup

@@ -3,7 +3,7 @@
 Addresses come, in this order, from `LINESHAFT_AMQP_URL` / `LINESHAFT_POSTGRES_URL` (with
 `LINESHAFT_RABBITMQ_MANAGEMENT_URL` for virtual hosts), from containers when a Docker engine
 answers, else from private servers below `.lineshaft/test/`. Servers that we started end with the
-run, also when it is killed.
+run, also when it is killed. Of several processes that share a run (`-n 2`), each has its own.
 """
 
 import asyncio
@@ -17,12 +17,20 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 from lineshaft_cli.local import definitions, docker, throwaway
 from lineshaft_cli.local.endpoints import Endpoints
 from lineshaft_cli.local.virtual_host import Management, with_path
 
 ROOT = Path(__file__).parent
 PLACE = ROOT / ".lineshaft" / "test"
+
+# The same examples in every run, however slow the machine is at that moment;
+# `--hypothesis-profile=search` looks for new ones.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", UNHURRIED, derandomize=True, database=None)
+settings.register_profile("search", UNHURRIED, print_blob=True)
+settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

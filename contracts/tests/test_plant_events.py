@@ -45,7 +45,7 @@ PLANT_EVENTS = {
     },
     "resource": {"state-changed", "mode-changed", "heartbeat", "capability-changed"},
 }
-TYPES = [f"plant.{domain}.{event}.v1" for domain in PLANT_EVENTS for event in PLANT_EVENTS[domain]]
+TYPES = sorted(f"plant.{domain}.{event}.v1" for domain, of in PLANT_EVENTS.items() for event in of)
 WORD = st.text("abcdefghijklmnopqrstuvwxyz0123456789_-", min_size=1, max_size=32)
 
 

@@ -1,5 +1,6 @@
 """A pair of servers for one test run: on their own ports, quick, and gone with their owner."""
 
+import fcntl
 import os
 import secrets
 import subprocess
@@ -54,9 +55,10 @@ def servers(place: Path, only: frozenset[str] | None = SERVERS) -> Generator[Ser
 
     They also end when the process that runs this block is killed.
     """
-    apt.install_missing()
     place.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(place)
+    with _turn(place):
+        apt.install_missing()
+        remove_abandoned(place)
     directory = place / f"{os.getpid()}-{secrets.token_hex(3)}"
     directory.mkdir(mode=0o711)
     launch = Launch(directory=directory, only=only, throwaway=True, parent=os.getpid())
@@ -73,6 +75,14 @@ def servers(place: Path, only: frozenset[str] | None = SERVERS) -> Generator[Ser
             supervisor.wait()
         leftovers.end(directory)
         remove(directory)
+
+
+@contextmanager
+def _turn(place: Path) -> Generator[None]:
+    """Let one of the processes of a test run after the other do what only one may do at a time."""
+    with (place / "turn.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def remove_abandoned(place: Path) -> None:
