@@ -25,10 +25,8 @@ VERSION = "0.4.5"
 # The package lists npm itself as a dependency; these are what it uses.
 NEEDED = ("node-fetch@2", "liquidjs@9", "ajv@6", "marked@0.8")
 KINDS = ("required", "optimal")
-NOT_SET_UP = "Setup: retry"
-"""The suite's own word for a test that it could not set up: it says nothing about the cache."""
-AGAIN_MAX = 2
-"""How often such a test may be asked for again; any other difference counts at once."""
+AT_ONCE = 60
+"""Tests under way at a time; most of them wait for something to become stale."""
 
 
 def home() -> Path:
@@ -122,6 +120,7 @@ async def run() -> list[dict[str, Any]]:
             str(HERE / "run.mjs"),
             str(suite),
             f"http://127.0.0.1:{edge}",
+            str(AT_ONCE),
             stdout=asyncio.subprocess.PIPE,
         )
         output, _ = await process.communicate()
@@ -139,12 +138,6 @@ def differences(rows: list[dict[str, Any]]) -> list[str]:
         if row["passed"] and listed:
             problems.append(f"passes although it is listed: {row['id']}")
     return problems
-
-
-def in_both(problems: list[str], again: list[str]) -> list[str]:
-    """Keep the problems of tests that had one again, for whatever reason."""
-    tests = {problem.partition(" (")[0] for problem in again}
-    return [problem for problem in problems if problem.partition(" (")[0] in tests]
 
 
 def score(rows: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
@@ -184,11 +177,6 @@ def main() -> int:
     for kind, (passed, total) in score(rows).items():
         sys.stdout.write(f"{kind}: {passed} of {total}\n")
     problems = differences(rows)
-    for _ in range(AGAIN_MAX):
-        if not problems or not all(problem.endswith(f"({NOT_SET_UP})") for problem in problems):
-            break
-        sys.stdout.writelines(f"once more, because of: {problem}\n" for problem in problems)
-        problems = in_both(problems, differences(asyncio.run(run())))
     sys.stdout.writelines(f"{problem}\n" for problem in problems)
     return 1 if problems else 0
 

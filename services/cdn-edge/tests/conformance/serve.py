@@ -11,6 +11,9 @@ from lineshaft_common.health import Health
 from lineshaft_common.lifecycle import run, until_terminated
 
 POLICY = Path(__file__).with_name("policy.yaml")
+ROOM = {"origin_connections_max": 1_000, "origin_passing_per_client_max": 500}
+"""All tests come from one address. Where such a client has no more room, the edge may ask the
+origin a second time, when it is the client's turn; the suite cannot use a test with a repeat."""
 
 
 async def main() -> None:
@@ -22,6 +25,7 @@ async def main() -> None:
             "origin_url": origin,
             "policy_file": policy[0] if policy else POLICY,
             "http_port": port,
+            **ROOM,
         }
     )
     async with (
