@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from lineshaft_contracts.envelope import Envelope
@@ -25,15 +24,6 @@ class Registry(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServedType:
-    """What a submission needs to know of a type that another worker serves."""
-
-    name: str
-    attempts_max: int
-    timeout_seconds: float
-
-
 class ServedTypes:
     """Looks types up in memory; the store is asked every few seconds, and only when needed."""
 
@@ -44,17 +34,12 @@ class ServedTypes:
         self._looked_at = -KNOWN_SECONDS
         self._looking = asyncio.Lock()
 
-    async def find(self, name: str) -> ServedType | None:
+    async def find(self, name: str) -> JobTypeView | None:
         """Return the type when a live worker serves it; None when nobody does."""
         await self._look(KNOWN_SECONDS)
         if name not in self._views:
             await self._look(MISSED_SECONDS)
-        view = self._views.get(name)
-        if view is None:
-            return None
-        return ServedType(
-            name=name, attempts_max=view.attempts_max, timeout_seconds=view.timeout_seconds
-        )
+        return self._views.get(name)
 
     async def list_types(self, envelope: Envelope[ListJobTypes]) -> JobTypes:
         """Answer ListJobTypes: the types of this worker, and those of all others."""
