@@ -33,16 +33,16 @@ WITH RECURSIVE groups (tenant, type) AS (
         SELECT tenant, type FROM jobs
         WHERE state = 'queued' AND turn AND (tenant, type) > (groups.tenant, groups.type)
         ORDER BY tenant, type LIMIT 1
-    ) following
+    ) AS following
 )
 SELECT found.type, sum(counted.jobs)::bigint AS jobs
-FROM (SELECT tenant, type FROM groups LIMIT $2) found
+FROM (SELECT tenant, type FROM groups LIMIT $2) AS found
 CROSS JOIN LATERAL (
     SELECT count(*) AS jobs FROM (
         SELECT FROM jobs WHERE state = 'queued' AND turn
         AND tenant = found.tenant AND type = found.type LIMIT $3
-    ) some
-) counted
+    ) AS bounded
+) AS counted
 WHERE NOT EXISTS (SELECT FROM served_types s WHERE s.type = found.type AND s.until > now())
   AND $1 = (SELECT worker FROM served_types WHERE built_in AND until > now()
             ORDER BY since, worker LIMIT 1)
