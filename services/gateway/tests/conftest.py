@@ -26,19 +26,25 @@ from lineshaft_contracts.jobs import (
     JobAccepted,
     JobFound,
     JobPage,
+    JobsAccepted,
     JobState,
+    JobSubmission,
     JobSummary,
     JobView,
     ListJobs,
     Progress,
+    SubmissionResult,
     SubmitJob,
+    SubmitJobs,
 )
-from lineshaft_contracts.problems import Problem, ProblemError
+from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError
 from lineshaft_gateway import keys
 from lineshaft_gateway.keys import ADMIN, ALL_SCOPES, ApiKey, Scope
 from lineshaft_gateway.live import LiveLog, Position
 from lineshaft_gateway.routes import create_app
 from lineshaft_gateway.settings import GatewaySettings
+
+from .steering import Steering
 
 
 @dataclass
@@ -115,9 +121,29 @@ class MemoryRunner:
     artifacts: dict[str, ArtifactFound] = field(default_factory=dict[str, ArtifactFound])
     asked: list[str] = field(default_factory=list[str])
     types: tuple[str, ...] = ("report.generate", "acme.custom")
+    refuses_batches: Exception | None = None
+    steering: Steering = field(default_factory=Steering)
 
     async def submit(self, command: Envelope[SubmitJob]) -> JobAccepted:
-        data = command.data
+        return self._accept(command.data, command, command.priority)
+
+    async def submit_many(self, command: Envelope[SubmitJobs]) -> JobsAccepted:
+        if self.refuses_batches is not None:
+            raise self.refuses_batches
+        results: list[SubmissionResult] = []
+        for one in command.data.jobs:
+            if one.after and not set(one.after) <= set(self.jobs):
+                missing = FieldProblem(pointer="/after/0", code="job_not_found", message="no job")
+                problem = Problem(code="invalid_input", title="No", status=422, errors=(missing,))
+                results.append(SubmissionResult(job_id=one.job_id, problem=problem))
+            else:
+                accepted = self._accept(one, command, one.priority)
+                results.append(SubmissionResult(job_id=accepted.job.id, created=accepted.created))
+        return JobsAccepted(results=tuple(results))
+
+    def _accept(
+        self, data: JobSubmission, command: Envelope[Any], priority: Priority
+    ) -> JobAccepted:
         for job in self.jobs.values():
             if (job.tenant, job.type, job.idempotency_key) == (
                 command.tenant,
@@ -130,12 +156,17 @@ class MemoryRunner:
             type=data.job_type,
             state=JobState.QUEUED,
             tenant=command.tenant,
-            priority=Priority(command.priority),
+            priority=Priority(priority),
             parameters=data.parameters,
             attempt=0,
             attempts_max=data.attempts_max or 3,
             progress=Progress(),
             idempotency_key=data.idempotency_key,
+            unique_key=data.unique_key,
+            order_key=data.order_key,
+            limit_key=data.limit_key,
+            after=data.after,
+            deadline_at=data.deadline_at,
             submitted_at=command.time,
             run_at=data.run_at,
         )
@@ -163,6 +194,9 @@ class MemoryRunner:
             if job.tenant == question.tenant
             and (not wanted.states or job.state in wanted.states)
             and wanted.job_type in {None, job.type}
+            and wanted.order_key in {None, job.order_key}
+            and wanted.idempotency_key in {None, job.idempotency_key}
+            and wanted.parent_id in {None, job.parent_id}
         ]
         return JobPage(jobs=tuple(own[: wanted.limit]))
 
@@ -227,7 +261,13 @@ class World:
         """Bring the job-runner up."""
         runner = self.runner
         enter = self.stack.enter_async_context
-        await enter(self.bus.serve(topology.JOB_RUNNER_SUBMIT, answers(SubmitJob, runner.submit)))
+        await enter(
+            self.bus.serve(
+                topology.JOB_RUNNER_SUBMIT,
+                answers(SubmitJob, runner.submit),
+                answers(SubmitJobs, runner.submit_many),
+            )
+        )
         await enter(self.bus.serve(topology.JOB_RUNNER_CANCEL, answers(CancelJob, runner.cancel)))
         await enter(
             self.bus.serve(
@@ -237,6 +277,7 @@ class World:
                 answers(GetJobStats, runner.stats),
                 answers(ListJobTypes, runner.job_types),
                 answers(FindArtifact, runner.find_artifact),
+                *runner.steering.answers(),
             )
         )
 

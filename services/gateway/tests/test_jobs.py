@@ -88,6 +88,14 @@ async def test_while_the_runner_is_away_reads_say_so(world: World) -> None:
         ({**JOB, "run_at": "2026-11-24T05:00:00"}, "/run_at", "timezone_aware"),
         ({**JOB, "idempotency_key": ""}, "/idempotency_key", "string_too_short"),
         ({**JOB, "idempotency_key": "a\0"}, "/idempotency_key", "nul_character"),
+        ({**JOB, "idempotency_key": "a\x1f"}, "/idempotency_key", "string_pattern_mismatch"),
+        ({**JOB, "unique_key": "a\x7f"}, "/unique_key", "string_pattern_mismatch"),
+        ({**JOB, "order_key": "a\n"}, "/order_key", "string_pattern_mismatch"),
+        ({**JOB, "limit_key": "\0"}, "/limit_key", "nul_character"),
+        ({**JOB, "unique_seconds": 5}, "/unique_seconds", "incomplete"),
+        ({**JOB, "after": ["a"]}, "/after/0", "uuid_parsing"),
+        ({**JOB, "after": [str(uuid4())] * 101}, "/after", "too_long"),
+        ({**JOB, "after_failure": "stop"}, "/after_failure", "enum"),
         ({**JOB, "parameters": []}, "/parameters", "dict_type"),
         ({**JOB, "parameters": {**PARAMETERS, "x": 1}}, "/parameters/x", "extra_forbidden"),
         ({**JOB, "parameters": {"source": "plant"}}, "/parameters/shift_start", "missing"),
@@ -111,6 +119,16 @@ async def test_an_idempotency_key_that_contradicts_the_body_is_refused(world: Wo
     )
     body = await problem(response, 422, "invalid_input")
     assert pointers(body) == ["/idempotency_key"]
+
+
+@pytest.mark.parametrize("key", ["", "a" * 256, "a\tb"])
+async def test_an_idempotency_key_in_the_header_is_held_to_the_same_rules(
+    world: World, key: str
+) -> None:
+    headers = {**world.key(), "Idempotency-Key": key}
+    response = await world.client.post("/api/jobs", json=JOB, headers=headers)
+    body = await problem(response, 422, "invalid_input")
+    assert pointers(body) == ["/header/Idempotency-Key"]
 
 
 async def test_an_unknown_type_is_refused_with_the_list_of_known_ones(world: World) -> None:
@@ -178,6 +196,9 @@ async def test_a_list_is_filtered_by_what_the_query_says(world: World) -> None:
         ("submitted_after=yesterday", "/query/submitted_after"),
         ("type=Nonsense", "/query/type"),
         ("colour=red", "/query/colour"),
+        ("order_key=a%0A", "/query/order_key"),
+        ("idempotency_key=%00", "/query/idempotency_key"),
+        ("parent_id=none", "/query/parent_id"),
     ],
 )
 async def test_bad_queries_are_told_which_parameter(

@@ -6,19 +6,21 @@ from uuid import UUID
 
 from lineshaft_common.messaging.bus import Bus, NoReplyError
 from lineshaft_contracts.envelope import Moment, Priority, uuid7
-from lineshaft_contracts.job_types import BUILT_IN
-from lineshaft_contracts.jobs import PARAMETERS_BYTES_MAX, JobAccepted, JobTypeName, SubmitJob
-from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError, invalid
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
-from pydantic_core import to_json
+from lineshaft_contracts.jobs import (
+    DEPENDENCIES_MAX,
+    AfterFailure,
+    JobAccepted,
+    JobKey,
+    JobTypeName,
+    SubmitJob,
+)
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from lineshaft_gateway.catalogue import SOURCE, Catalogue
-from lineshaft_gateway.json_input import refused
+from lineshaft_gateway.catalogue import SOURCE
+from lineshaft_gateway.job_checks import JobChecks, one_key, refusal
 
 ACCEPT_DEADLINE_SECONDS = 1.0
 """How long a submitter waits for the job-runner before it gets 202."""
-
-IdempotencyKey = Annotated[str, Field(min_length=1, max_length=255)]
 
 
 class Submission(BaseModel):
@@ -31,22 +33,56 @@ class Submission(BaseModel):
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
     """What the type's schema asks for; at most 64 KiB as JSON."""
     priority: Priority = Priority.NORMAL
-    idempotency_key: IdempotencyKey | None = None
-    """A repeat of (tenant, type, key) gives the job of the first time. Also as header field
-    `Idempotency-Key`."""
+    idempotency_key: JobKey | None = None
+    """A repeat of (tenant, type, key) gives the job of the first time, for 30 days. Also as header
+    field `Idempotency-Key`."""
+    unique_key: JobKey | None = None
+    """At most one job of (tenant, type, key) at a time: until it has ended, or for
+    `unique_seconds` when given. A second one gives the first."""
+    unique_seconds: Annotated[int, Field(ge=1, le=2_592_000)] | None = None
+    """Length of the window that begins with the first submission; needs `unique_key`."""
+    order_key: JobKey | None = None
+    """Jobs of (tenant, key) run one at a time, in the order in which they became ready."""
+    limit_key: JobKey | None = None
+    """What it uses, for example a machine; limits may name it."""
     run_at: Moment | None = None
     """Not before this instant."""
+    deadline_at: Moment | None = None
+    """It fails with `deadline_exceeded` when it has not ended by then."""
     attempts_max: Annotated[int, Field(ge=1, le=100)] | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
     """Of one attempt."""
+    after: Annotated[tuple[UUID, ...], Field(max_length=DEPENDENCIES_MAX)] = ()
+    """Jobs of the same tenant that have to end first."""
+    after_failure: AfterFailure = AfterFailure.CANCEL
+    """What becomes of it when one of `after` does not succeed."""
+
+    def command(self, *, idempotency_key: str | None) -> dict[str, Any]:
+        """Write the fields of the command that it becomes; they are valid, as this one is."""
+        return {
+            "job_id": uuid7(),
+            "job_type": self.type,
+            "parameters": self.parameters,
+            "idempotency_key": idempotency_key,
+            "unique_key": self.unique_key,
+            "unique_seconds": self.unique_seconds,
+            "order_key": self.order_key,
+            "limit_key": self.limit_key,
+            "run_at": self.run_at,
+            "deadline_at": self.deadline_at,
+            "attempts_max": self.attempts_max,
+            "timeout_seconds": self.timeout_seconds,
+            "after": self.after,
+            "after_failure": self.after_failure,
+        }
 
 
 class SubmittedLater(BaseModel):
     """The broker has the job safely; the job-runner, which is away, takes it when it returns."""
 
     id: UUID
-    """With an idempotency key the id may be that of an earlier submission instead: repeat the
-    request to learn it."""
+    """With an idempotency key or a unique key the id may be that of an earlier submission instead:
+    repeat the request to learn it."""
     state: str = "accepted"
 
 
@@ -61,9 +97,9 @@ class Outcome:
 class JobDesk:
     """Takes submissions."""
 
-    def __init__(self, bus: Bus, catalogue: Catalogue) -> None:
+    def __init__(self, bus: Bus, checks: JobChecks) -> None:
         self._bus = bus
-        self._catalogue = catalogue
+        self._checks = checks
 
     async def submit(
         self, submission: Submission, *, tenant: str, header_key: str | None
@@ -72,16 +108,9 @@ class JobDesk:
 
         Raises ProblemError for what cannot be accepted, PublishError when the broker cannot.
         """
-        await self._check(submission)
-        command = SubmitJob(
-            job_id=uuid7(),
-            job_type=submission.type,
-            parameters=submission.parameters,
-            idempotency_key=_one_key(submission.idempotency_key, header_key),
-            run_at=submission.run_at,
-            attempts_max=submission.attempts_max,
-            timeout_seconds=submission.timeout_seconds,
-        )
+        key = one_key(submission.idempotency_key, header_key)
+        await check(submission, self._checks)
+        command = SubmitJob.model_construct(**submission.command(idempotency_key=key))
         try:
             accepted = await self._bus.ask(
                 command,
@@ -94,69 +123,9 @@ class JobDesk:
             return Outcome(job_id=command.job_id, accepted=None)
         return Outcome(job_id=accepted.job.id, accepted=accepted)
 
-    async def _check(self, submission: Submission) -> None:
-        size = len(to_json(submission.parameters))
-        if size > PARAMETERS_BYTES_MAX:
-            raise ProblemError(_too_large(size))
-        built_in = BUILT_IN.get(submission.type)
-        if built_in is not None:
-            check_parameters(built_in[0], submission.parameters)
-            return
-        if submission.type in {known.name for known in await self._catalogue.job_types()}:
-            return
-        names = await self._catalogue.names()
-        if submission.type not in names:
-            raise ProblemError(_unknown(submission.type, names))
 
-
-def check_parameters(model: type[BaseModel], parameters: dict[str, Any]) -> None:
-    """Hold parameters against their type's model; raises ProblemError with pointers."""
-    try:
-        model.model_validate(parameters)
-    except ValidationError as error:
-        raise ProblemError(
-            invalid(error.errors(include_url=False), prefix=("parameters",))
-        ) from None
-
-
-def _one_key(in_body: str | None, in_header: str | None) -> str | None:
-    if in_header is None:
-        return in_body
-    # The draft writes it as a quoted string; many clients leave the quotes out.
-    quoted = len(in_header) > 1 and in_header[0] == in_header[-1] == '"'
-    key = in_header[1:-1] if quoted else in_header
-    if not 1 <= len(key) <= 255 or not key.isprintable():
-        message = "must be 1 to 255 printable characters"
-        raise ProblemError(
-            refused((FieldProblem(pointer="/idempotency_key", code="invalid", message=message),))
-        )
-    if in_body is not None and in_body != key:
-        message = "differs from the header field Idempotency-Key"
-        raise ProblemError(
-            refused(
-                (FieldProblem(pointer="/idempotency_key", code="contradiction", message=message),)
-            )
-        )
-    return key
-
-
-def _too_large(size: int) -> Problem:
-    message = f"{size} bytes as JSON; at most {PARAMETERS_BYTES_MAX} are accepted"
-    return Problem(
-        code="parameters_too_large",
-        title="The parameters are too large",
-        detail=message,
-        status=413,
-        errors=(FieldProblem(pointer="/parameters", code="too_large", message=message),),
-    )
-
-
-def _unknown(job_type: str, names: list[str]) -> Problem:
-    message = f"known types: {', '.join(names)}"
-    return Problem(
-        code="unknown_job_type",
-        title="The job type is not known",
-        detail=f"No live worker serves {job_type}; {message}",
-        status=422,
-        errors=(FieldProblem(pointer="/type", code="unknown_job_type", message=message),),
-    )
+async def check(submission: Submission, checks: JobChecks) -> None:
+    """Hold a submission against what its model alone cannot know; raises as JobChecks does."""
+    if submission.unique_seconds is not None and submission.unique_key is None:
+        raise refusal("/unique_seconds", "incomplete", "needs unique_key")
+    await checks.check(submission.type, submission.parameters)

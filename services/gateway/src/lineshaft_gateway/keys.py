@@ -20,6 +20,8 @@ class Scope(StrEnum):
 
     JOBS_READ = "jobs:read"
     JOBS_WRITE = "jobs:write"
+    JOBS_ADMIN = "jobs:admin"
+    """Limits and pauses, bulk redrive, the audit: what touches jobs of others in the tenant."""
     EVENTS_READ = "events:read"
     EVENTS_WRITE = "events:write"
     SYSTEM_READ = "system:read"

@@ -11,6 +11,8 @@ from lineshaft_common.objects import Objects
 
 from lineshaft_gateway.catalogue import Catalogue
 from lineshaft_gateway.event_intake import EventDesk
+from lineshaft_gateway.job_batch import BatchDesk
+from lineshaft_gateway.job_checks import JobChecks
 from lineshaft_gateway.job_submission import JobDesk
 from lineshaft_gateway.keyring import Keyring
 from lineshaft_gateway.keys import KeyStore
@@ -21,6 +23,10 @@ from lineshaft_gateway.purge import Purger
 from lineshaft_gateway.routes.artifacts import ArtifactRoutes
 from lineshaft_gateway.routes.events import EventRoutes
 from lineshaft_gateway.routes.guard import Guard, complete
+from lineshaft_gateway.routes.job_batch import BatchRoutes
+from lineshaft_gateway.routes.job_limits import LimitRoutes
+from lineshaft_gateway.routes.job_schedules import ScheduleRoutes
+from lineshaft_gateway.routes.job_steering import SteeringRoutes
 from lineshaft_gateway.routes.jobs import JobRoutes
 from lineshaft_gateway.routes.keys import KeyRoutes
 from lineshaft_gateway.routes.pages import PageRoutes
@@ -45,9 +51,8 @@ def create_app(
     app = http.create_app(health, body_bytes_max=settings.body_bytes_max)
     keyring = Keyring(keys)
     pages = PageRoutes(version("lineshaft-gateway"))
-    catalogue = Catalogue(bus)
     operations = (
-        *JobRoutes(bus, catalogue, JobDesk(bus, catalogue)).operations(),
+        *_jobs(bus),
         *_artifacts(settings, bus).operations(),
         *EventRoutes(EventDesk(bus), body_bytes_max=settings.body_bytes_max).operations(),
         *_streams(settings, live, bus, keyring).operations(),
@@ -73,6 +78,18 @@ def create_app(
 
     app.on_shutdown.append(end_streams)
     return app
+
+
+def _jobs(bus: Bus) -> tuple[Operation, ...]:
+    catalogue = Catalogue(bus)
+    checks = JobChecks(catalogue)
+    return (
+        *JobRoutes(bus, catalogue, JobDesk(bus, checks)).operations(),
+        *BatchRoutes(BatchDesk(bus, checks)).operations(),
+        *SteeringRoutes(bus).operations(),
+        *LimitRoutes(bus).operations(),
+        *ScheduleRoutes(bus, checks).operations(),
+    )
 
 
 def _artifacts(settings: GatewaySettings, bus: Bus) -> ArtifactRoutes:

@@ -11,6 +11,7 @@ from lineshaft_contracts.job_statistics import GetJobStats, JobStats
 from lineshaft_contracts.jobs import (
     CancelJob,
     GetJob,
+    JobKey,
     JobPage,
     JobState,
     JobTypeName,
@@ -22,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lineshaft_gateway.catalogue import SOURCE, Catalogue
 from lineshaft_gateway.coalescing import Coalescer
+from lineshaft_gateway.job_checks import IDEMPOTENCY_KEY
 from lineshaft_gateway.job_submission import JobDesk, Submission, SubmittedLater
 from lineshaft_gateway.keys import Scope
 from lineshaft_gateway.operations import Answer, Call, Operation, Parameter
@@ -34,8 +36,8 @@ JOB_ID = Parameter(
     description="The job's id.",
     schema={"type": "string", "format": "uuid"},
 )
-IDEMPOTENCY_KEY = Parameter(
-    name="Idempotency-Key",
+KEY_FIELD = Parameter(
+    name=IDEMPOTENCY_KEY,
     place="header",
     description="See `idempotency_key`.",
     schema={"type": "string", "maxLength": 257},
@@ -56,9 +58,13 @@ class JobListQuery(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    state: Annotated[tuple[JobState, ...], Field(max_length=9)] = ()
+    state: Annotated[tuple[JobState, ...], Field(max_length=10)] = ()
     """May be repeated."""
     type: JobTypeName | None = None
+    order_key: JobKey | None = None
+    idempotency_key: JobKey | None = None
+    parent_id: UUID | None = None
+    """Jobs that this one submitted."""
     submitted_after: Moment | None = None
     submitted_before: Moment | None = None
     limit: Annotated[int, Field(ge=1, le=500)] = 50
@@ -81,7 +87,7 @@ class JobRoutes:
         outcome = await self._desk.submit(
             submission,
             tenant=call.principal.tenant,
-            header_key=call.request.headers.get("Idempotency-Key"),
+            header_key=call.request.headers.get(IDEMPOTENCY_KEY),
         )
         location = {"Location": f"/api/jobs/{outcome.job_id}"}
         if outcome.accepted is None:
@@ -95,6 +101,9 @@ class JobRoutes:
         question = ListJobs(
             states=query.state,
             job_type=query.type,
+            order_key=query.order_key,
+            idempotency_key=query.idempotency_key,
+            parent_id=query.parent_id,
             submitted_after=query.submitted_after,
             submitted_before=query.submitted_before,
             limit=query.limit,
@@ -155,7 +164,7 @@ class JobRoutes:
             scope=Scope.JOBS_WRITE,
             body=Submission,
             body_schema=submission_schema,
-            parameters=(IDEMPOTENCY_KEY,),
+            parameters=(KEY_FIELD,),
             answers=(
                 Answer(status=201, description="Created", model=JobView, headers=LOCATION),
                 Answer(
@@ -195,7 +204,7 @@ class JobRoutes:
                     headers=LOCATION,
                 ),
             ),
-            problems={404: "job_not_found", 409: "job_has_ended"},
+            problems={404: "job_not_found", 409: "job_ended"},
         )
 
     def _reads(self) -> tuple[Operation, ...]:
