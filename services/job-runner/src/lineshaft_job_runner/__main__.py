@@ -1,5 +1,6 @@
 """Run the job-runner: start-up reads down, shutdown reads up."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -25,6 +26,7 @@ from lineshaft_contracts.topology import (
 from lineshaft_job_runner.answering import Answering
 from lineshaft_job_runner.catalogue import Catalogue
 from lineshaft_job_runner.children import ChildProcesses
+from lineshaft_job_runner.heartbeats import OpenLeaseStore
 from lineshaft_job_runner.in_loop import LoopExecutor
 from lineshaft_job_runner.intake import Intake
 from lineshaft_job_runner.job_type import Isolation
@@ -41,6 +43,7 @@ from lineshaft_job_runner.store.jobs import JobStore
 from lineshaft_job_runner.store.plant_sources import open_source
 from lineshaft_job_runner.store.reads import JobReads
 from lineshaft_job_runner.store.served_types import ServedTypeStore
+from lineshaft_job_runner.submissions import Submissions
 
 NAME = "job-runner"
 LEASE_CONNECTIONS = 3
@@ -80,12 +83,13 @@ async def main() -> None:
             await lifecycle.until_terminated()
 
 
-def _executors(settings: Settings) -> tuple[LoopExecutor, ChildProcesses]:
+def _executors(settings: Settings, catalogue: Catalogue) -> tuple[LoopExecutor, ChildProcesses]:
     file = SourcesFile.load(settings.sources_file) if settings.sources_file else SourcesFile()
     in_loop = LoopExecutor(
         places=settings.loop_jobs_max,
         objects=Objects(settings.object_store_url),
         open_source=lambda tenant: partial(open_source, file, tenant=tenant),
+        types=catalogue,
         grace_seconds=settings.cancel_grace_seconds,
     )
     children = ChildProcesses(
@@ -95,6 +99,23 @@ def _executors(settings: Settings) -> tuple[LoopExecutor, ChildProcesses]:
         object_store_url=settings.object_store_url,
     )
     return in_loop, children
+
+
+def _open_leases(settings: Settings, *, on_announced: Callable[[], None]) -> OpenLeaseStore:
+    """Return what opens the heartbeats' store, in their thread; `on_announced` is for our loop."""
+    loop = asyncio.get_running_loop()
+
+    def tell() -> None:
+        loop.call_soon_threadsafe(on_announced)
+
+    @asynccontextmanager
+    async def open_leases() -> AsyncGenerator[JobStore]:
+        async with postgres.connect(
+            str(settings.postgres_url), name=f"{NAME}-heartbeats", connections_max=1
+        ) as pool:
+            yield JobStore(pool, worker=settings.instance, on_announced=tell)
+
+    return open_leases
 
 
 def _serve_workers(
@@ -131,7 +152,7 @@ async def run_engine(
     `leases` serves the engine alone, so that no flood of questions costs a running job its lease.
     """
     catalogue = Catalogue.installed()
-    in_loop, children = _executors(settings)
+    in_loop, children = _executors(settings, catalogue)
     reads = JobReads(pool)
     desk = Answering(reads, catalogue)
     registry = ServedTypeStore(pool)
@@ -142,13 +163,14 @@ async def run_engine(
             JobStore(leases, worker=settings.instance, on_announced=relay.wake),
             catalogue,
             {Isolation.LOOP: in_loop, Isolation.PROCESS: children},
+            open_leases=_open_leases(settings, on_announced=relay.wake),
             lease_seconds=settings.lease_seconds,
             stop_grace_seconds=settings.stop_grace_seconds,
         )
         intake = Intake(
             store,
             reads,
-            catalogue,
+            Submissions(catalogue, served),
             on_accepted=runner.wake,
             on_cancelled=runner.look_for_cancellations,
         )

@@ -1,7 +1,7 @@
 """The events that tell the world what became of a job."""
 
-from typing import Any
-from uuid import UUID
+from datetime import datetime
+from typing import Any, assert_never
 
 from lineshaft_contracts.envelope import Envelope, envelop
 from lineshaft_contracts.job_events import (
@@ -12,101 +12,96 @@ from lineshaft_contracts.job_events import (
     JobQuarantined,
     JobQueued,
     JobRetrying,
+    JobScheduled,
     JobStarted,
     JobSucceeded,
+    JobWaiting,
 )
-from lineshaft_contracts.jobs import JobError, JobState
+from lineshaft_contracts.jobs import JobError, JobState, Progress
 
-from lineshaft_job_runner.job import ClaimedJob, NewJob, Outcome, ProgressUpdate
+from lineshaft_job_runner.job import Ending, JobRef
 
 SOURCE = "/services/job-runner"
+_NO_ERROR = JobError(code="unknown", message="")
 
 
-def announce(event: JobEvent, *, tenant: str, traceparent: str | None) -> Envelope[Any]:
+def _announce(event: JobEvent, job: JobRef) -> Envelope[Any]:
     """Wrap an event about a job; it continues the trace in which the job was submitted."""
-    envelope = envelop(
+    name = str(job.job_id)
+    return envelop(
         event,
         source=SOURCE,
-        tenant=tenant,
-        subject=str(event.job_id),
-        partitionkey=str(event.job_id),
-        correlationid=str(event.job_id),
-    )
-    return envelope.model_copy(update={"traceparent": traceparent})
-
-
-def queued(
-    *, job_id: UUID, job_type: str, attempt: int, tenant: str, traceparent: str | None
-) -> Envelope[Any]:
-    """Say that a job waits for a worker."""
-    event = JobQueued(job_id=job_id, job_type=job_type, attempt=attempt)
-    return announce(event, tenant=tenant, traceparent=traceparent)
-
-
-def accepted(job: NewJob) -> Envelope[Any]:
-    """Say that a new job waits for a worker."""
-    return queued(
-        job_id=job.id, job_type=job.type, attempt=0, tenant=job.tenant, traceparent=job.traceparent
+        tenant=job.tenant,
+        subject=name,
+        partitionkey=name,
+        correlationid=name,
+        traceparent=job.traceparent,
     )
 
 
-def started(job: ClaimedJob, worker: str) -> Envelope[Any]:
+def _about(job: JobRef) -> dict[str, Any]:
+    return {"job_id": job.job_id, "job_type": job.job_type, "attempt": job.attempt}
+
+
+def started(job: JobRef, worker: str) -> Envelope[Any]:
     """Say that an attempt began."""
-    event = JobStarted(job_id=job.id, job_type=job.type, attempt=job.attempt, worker=worker)
-    return announce(event, tenant=job.tenant, traceparent=job.traceparent)
+    return _announce(JobStarted.model_construct(**_about(job), worker=worker), job)
 
 
-def progressed(update: ProgressUpdate) -> Envelope[Any]:
+def progressed(job: JobRef, progress: Progress) -> Envelope[Any]:
     """Say how far an attempt is."""
-    job = update.job
-    event = JobProgressed(
-        job_id=job.id, job_type=job.type, attempt=job.attempt, progress=update.progress
-    )
-    return announce(event, tenant=job.tenant, traceparent=job.traceparent)
+    return _announce(JobProgressed(**_about(job), progress=progress), job)
 
 
-def cancelled(
-    *, job_id: UUID, job_type: str, attempt: int, tenant: str, traceparent: str | None
-) -> Envelope[Any]:
-    """Say that a job was cancelled before or while it ran."""
-    event = JobCancelled(job_id=job_id, job_type=job_type, attempt=attempt)
-    return announce(event, tenant=tenant, traceparent=traceparent)
-
-
-def quarantined(
+def waits(
+    job: JobRef,
     *,
-    job_id: UUID,
-    job_type: str,
-    attempt: int,
-    tenant: str,
-    traceparent: str | None,
-    error: JobError,
+    state: JobState,
+    run_at: datetime | None = None,
+    jobs: int = 0,
+    error: JobError | None = None,
 ) -> Envelope[Any]:
-    """Say that a job's workers died under it too often."""
-    event = JobQuarantined(job_id=job_id, job_type=job_type, attempt=attempt, error=error)
-    return announce(event, tenant=tenant, traceparent=traceparent)
-
-
-def ended(outcome: Outcome, *, state: JobState, run_at: Any) -> Envelope[Any]:
-    """Say what followed an attempt's end: `state`; `run_at` is when the next one may begin."""
-    job = outcome.job
-    about: dict[str, Any] = {"job_id": job.id, "job_type": job.type, "attempt": job.attempt}
-    error = outcome.error or JobError(code="unknown", message="")
+    """Say what a job that has not ended waits for: a worker, its time, a back-off or others."""
+    about = _about(job)
     event: JobEvent
-    match state:
+    if state is JobState.SCHEDULED and run_at is not None:
+        event = JobScheduled(**about, run_at=run_at)
+    elif state is JobState.RETRYING and run_at is not None:
+        event = JobRetrying(**about, error=error or _NO_ERROR, run_at=run_at)
+    elif state is JobState.WAITING:
+        event = JobWaiting(**about, jobs=jobs)
+    else:
+        event = JobQueued.model_construct(**about)
+    return _announce(event, job)
+
+
+def ended(job: JobRef, ending: Ending) -> Envelope[Any]:
+    """Say how a job ended."""
+    about, error = _about(job), ending.error or _NO_ERROR
+    event: JobEvent
+    match ending.state:
         case JobState.SUCCEEDED:
-            event = JobSucceeded(
+            event = JobSucceeded.model_construct(
                 **about,
-                result=outcome.result or {},
-                artifacts=tuple(stored.artifact for stored in outcome.artifacts),
-                run_seconds=outcome.run_seconds,
+                result=ending.result or {},
+                artifacts=tuple(stored.artifact for stored in ending.artifacts),
+                run_seconds=ending.run_seconds,
             )
-        case JobState.RETRYING:
-            event = JobRetrying(**about, error=error, run_at=run_at)
         case JobState.CANCELLED:
-            event = JobCancelled(**about)
-        case JobState.QUEUED:
-            event = JobQueued(**about)
-        case _:
+            event = JobCancelled.model_construct(**about)
+        case JobState.QUARANTINED:
+            event = JobQuarantined(**about, error=error)
+        case JobState.FAILED:
             event = JobFailed(**about, error=error)
-    return announce(event, tenant=job.tenant, traceparent=job.traceparent)
+        case (
+            JobState.WAITING
+            | JobState.SCHEDULED
+            | JobState.QUEUED
+            | JobState.RUNNING
+            | JobState.RETRYING
+            | JobState.UNKNOWN
+        ):
+            raise ValueError(f"{ending.state} is no end")
+        case _:
+            assert_never(ending.state)
+    return _announce(event, job)

@@ -26,6 +26,9 @@ class Catalogue:
         """Load what packages registered under the entry point `lineshaft.job_types`."""
         return cls(entry.load()() for entry in entry_points(group=ENTRY_POINTS))
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
     def find(self, name: str) -> AnyJobType:
         """Return a job type; problem `unknown_job_type` names the ones there are."""
         try:

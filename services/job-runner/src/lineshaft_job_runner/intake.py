@@ -1,43 +1,44 @@
 """Taking submissions and cancellations from the broker into the store."""
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
 from lineshaft_common import tracing
 from lineshaft_common.messaging import Delivery
-from lineshaft_contracts.envelope import Envelope
 from lineshaft_contracts.jobs import (
-    PARAMETERS_BYTES_MAX,
+    BulkSubmission,
     CancelAccepted,
     CancelJob,
     JobAccepted,
+    JobsAccepted,
     JobView,
+    SubmissionResult,
     SubmitJob,
+    SubmitJobs,
 )
-from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError
+from lineshaft_contracts.problems import Problem, ProblemError
 from opentelemetry import trace
 from prometheus_client import Counter
 
-from lineshaft_job_runner.catalogue import Catalogue
-from lineshaft_job_runner.job import NewJob
+from lineshaft_job_runner.job import Accepted, NewJob
+from lineshaft_job_runner.submissions import Submissions
+
+JOBS_MAX = 2_000
+"""Stored in one transaction; what a message holds stays together."""
 
 SUBMITTED = Counter(
     "lineshaft_jobs_submitted_total", "Submissions by outcome", ["type", "outcome"]
 )
-
-RUN_AHEAD_MAX = timedelta(days=3_653)
-"""A job for a later time than in ten years is a mistake."""
-
-TAKEN = Problem(code="job_id_taken", title="This job id cannot be used", status=409)
+NOT_FOUND = Problem(code="job_not_found", title="No such job", status=404)
 
 
 class Store(Protocol):
     """What the intake asks of the store."""
 
-    async def accept(self, jobs: Sequence[NewJob]) -> list[tuple[UUID, bool] | None]:
-        """Store submissions; for each the id of its job and whether it is new."""
+    async def accept(self, jobs: Sequence[NewJob]) -> list[Accepted]:
+        """Store submissions; one outcome for each, in the same order."""
         ...
 
     async def cancel(self, job_id: UUID, *, tenant: str) -> bool:
@@ -53,53 +54,127 @@ class Reads(Protocol):
         ...
 
 
+@dataclass
+class _Message:
+    """One delivery and what became of its jobs; None stands for one that is still to be stored."""
+
+    delivery: Delivery[Any]
+    jobs: list[NewJob] = field(default_factory=list[NewJob])
+    results: list[SubmissionResult | None] = field(default_factory=list[SubmissionResult | None])
+
+
 class Intake:
-    """Idempotent: by job id and idempotency key for submissions, by state for cancellations."""
+    """Idempotent: by job id and keys for submissions, by state for cancellations."""
 
     def __init__(
         self,
         store: Store,
         reads: Reads,
-        catalogue: Catalogue,
+        submissions: Submissions,
         *,
         on_accepted: Callable[[], None],
         on_cancelled: Callable[[], None],
     ) -> None:
         self._store = store
         self._reads = reads
-        self._catalogue = catalogue
+        self._submissions = submissions
         self._on_accepted = on_accepted
         self._on_cancelled = on_cancelled
 
     async def on_submissions(self, deliveries: Sequence[Delivery[Any]]) -> None:
-        """Store a batch of SubmitJob in one transaction; an invalid one is answered and parked."""
-        valid: list[tuple[Delivery[Any], NewJob]] = []
+        """Store a batch of SubmitJob and SubmitJobs; an invalid one is answered and parked."""
+        messages: list[_Message] = []
         for delivery in deliveries:
-            if not isinstance(delivery.data, SubmitJob):
+            if isinstance(delivery.data, SubmitJob | SubmitJobs):
+                messages.append(await self._read(delivery))
+            else:
                 delivery.park("unexpected_type", f"{delivery.envelope.type} is no submission")
-                continue
+        for some in _in_transactions(messages):
+            await self._store_all(some)
+        for message in messages:
+            await self._conclude(message)
+        await self._answer_singles([m for m in messages if isinstance(m.delivery.data, SubmitJob)])
+
+    async def _read(self, delivery: Delivery[Any]) -> _Message:
+        """Find the jobs of a message that are valid, and say of the others why they are not."""
+        message, envelope = _Message(delivery), delivery.envelope
+        sender = trace.get_current_span(delivery.context).get_span_context()
+        traceparent = tracing.traceparent_of(trace.NonRecordingSpan(sender))
+        data: SubmitJob | SubmitJobs = delivery.data
+        for submission in [data] if isinstance(data, SubmitJob) else data.jobs:
+            priority = (
+                submission.priority
+                if isinstance(submission, BulkSubmission)
+                else envelope.priority
+            )
             try:
-                valid.append((delivery, self._new_job(delivery)))
+                job = await self._submissions.new_job(
+                    submission,
+                    tenant=envelope.tenant,
+                    priority=priority,
+                    traceparent=traceparent,
+                )
             except ProblemError as error:
-                await self._refuse(delivery, error.problem)
-        if not valid:
+                result = SubmissionResult(job_id=submission.job_id, problem=error.problem)
+                message.results.append(result)
+            else:
+                message.jobs.append(job)
+                message.results.append(None)
+        return message
+
+    async def _store_all(self, messages: Sequence[_Message]) -> None:
+        jobs = [job for message in messages for job in message.jobs]
+        if not jobs:
             return
-        accepted = await self._store.accept([job for _, job in valid])
+        accepted = iter(await self._store.accept(jobs))
         self._on_accepted()
-        answerable = [
-            outcome[0]
-            for (delivery, _), outcome in zip(valid, accepted, strict=True)
-            if outcome is not None and delivery.is_answerable
-        ]
-        views = await self._reads.views(answerable, tenant=None) if answerable else {}
-        for (delivery, job), outcome in zip(valid, accepted, strict=True):
-            if outcome is None:
-                await self._refuse(delivery, TAKEN)
-                continue
-            job_id, created = outcome
-            SUBMITTED.labels(job.type, "created" if created else "repeated").inc()
-            if job_id in views:
-                await delivery.reply(JobAccepted(job=views[job_id], created=created))
+        for message in messages:
+            message.results = [
+                _result(next(accepted)) if result is None else result for result in message.results
+            ]
+
+    async def _conclude(self, message: _Message) -> None:
+        """Count, and answer or park what is not answered with a job."""
+        refused = 0
+        stored = iter(message.jobs)
+        for result in message.results:
+            problem = result and result.problem
+            if result is None or problem is not None:
+                refused += 1
+            else:
+                outcome = "created" if result.created else "repeated"
+                SUBMITTED.labels(next(stored).type, outcome).inc()
+        if refused:
+            SUBMITTED.labels("", "refused").inc(refused)
+        results = [result for result in message.results if result is not None]
+        if isinstance(message.delivery.data, SubmitJobs):
+            await message.delivery.reply(JobsAccepted(results=tuple(results)))
+        problems = [result.problem for result in results if result.problem is not None]
+        if not problems:
+            return
+        if isinstance(message.delivery.data, SubmitJob):
+            await message.delivery.reply(problems[0])
+        if not message.delivery.is_answerable or isinstance(message.delivery.data, SubmitJob):
+            message.delivery.park(problems[0].code, _words(problems))
+
+    async def _answer_singles(self, messages: Sequence[_Message]) -> None:
+        """Answer those who wait for their job."""
+        waiting = {
+            result.job_id: (message, result)
+            for message in messages
+            if message.delivery.is_answerable
+            for result in message.results
+            if result is not None and result.problem is None
+        }
+        if not waiting:
+            return
+        views = await self._reads.views(list(waiting), tenant=None)
+        for message in messages:
+            result = message.results[0]
+            if result is not None and message.delivery.is_answerable and result.job_id in views:
+                await message.delivery.reply(
+                    JobAccepted(job=views[result.job_id], created=result.created)
+                )
 
     async def on_cancel(self, delivery: Delivery[CancelJob]) -> None:
         """Cancel a job; a running one ends as soon as its worker has seen it."""
@@ -108,7 +183,7 @@ class Intake:
         self._on_cancelled()
         view = (await self._reads.views([job_id], tenant=tenant)).get(job_id)
         if view is None:
-            await delivery.reply(Problem(code="job_not_found", title="No such job", status=404))
+            await delivery.reply(NOT_FOUND)
         elif cancelled or view.cancel_requested:
             await delivery.reply(CancelAccepted(job=view))
         else:
@@ -117,55 +192,28 @@ class Intake:
                 Problem(code="job_ended", title="The job has ended", detail=detail, status=409)
             )
 
-    def _new_job(self, delivery: Delivery[Any]) -> NewJob:
-        envelope: Envelope[SubmitJob] = delivery.envelope
-        command = envelope.data
-        job_type = self._catalogue.find(command.job_type)
-        _check_time(command.run_at)
-        parameters = self._catalogue.validated(command.job_type, command.parameters)
-        text = parameters.model_dump_json()
-        if len(text) > PARAMETERS_BYTES_MAX or "\\u0000" in text:
-            raise ProblemError(
-                Problem(
-                    code="invalid_input",
-                    title="The parameters cannot be stored",
-                    detail=f"at most {PARAMETERS_BYTES_MAX} bytes, and no NUL characters",
-                    status=422,
-                )
-            )
-        sender = trace.get_current_span(delivery.context).get_span_context()
-        return NewJob(
-            id=command.job_id,
-            tenant=envelope.tenant,
-            type=command.job_type,
-            priority=envelope.priority,
-            parameters=text,
-            idempotency_key=command.idempotency_key,
-            run_at=command.run_at,
-            attempts_max=command.attempts_max or job_type.attempts_max,
-            timeout_seconds=command.timeout_seconds or job_type.timeout_seconds,
-            traceparent=tracing.traceparent_of(trace.NonRecordingSpan(sender)),
-        )
 
-    @staticmethod
-    async def _refuse(delivery: Delivery[Any], problem: Problem) -> None:
-        SUBMITTED.labels("", "refused").inc()
-        await delivery.reply(problem)
-        fields = "; ".join(f"{e.pointer}: {e.message}" for e in problem.errors[:5])
-        delivery.park(problem.code, f"{problem.title}. {problem.detail} {fields}".strip())
+def _in_transactions(messages: Iterable[_Message]) -> Iterable[list[_Message]]:
+    some: list[_Message] = []
+    size = 0
+    for message in messages:
+        if some and size + len(message.jobs) > JOBS_MAX:
+            yield some
+            some, size = [], 0
+        some.append(message)
+        size += len(message.jobs)
+    if some:
+        yield some
 
 
-def _check_time(run_at: datetime | None) -> None:
-    if run_at is None or run_at < datetime.now(UTC) + RUN_AHEAD_MAX:
-        return
-    problem = FieldProblem(
-        pointer="/run_at", code="too_late", message="at most ten years from now"
+def _result(accepted: Accepted) -> SubmissionResult:
+    return SubmissionResult(
+        job_id=accepted.job_id, created=accepted.created, problem=accepted.problem
     )
-    raise ProblemError(
-        Problem(
-            code="invalid_input",
-            title="The time is too far ahead",
-            status=422,
-            errors=(problem,),
-        )
-    )
+
+
+def _words(problems: Sequence[Problem]) -> str:
+    first = problems[0]
+    fields = "; ".join(f"{e.pointer}: {e.message}" for e in first.errors[:5])
+    others = f" (and {len(problems) - 1} others)" if len(problems) > 1 else ""
+    return f"{first.title}. {first.detail or ''} {fields}".strip() + others

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from lineshaft_contracts.envelope import Priority
 from lineshaft_contracts.jobs import AfterFailure, Artifact, JobError, JobState, Progress
+from lineshaft_contracts.problems import Problem
 
 _GIVEN_UP = frozenset({JobState.CANCELLED, JobState.FAILED})  # Failed: its deadline has passed.
 _AGAIN = frozenset({JobState.QUEUED, JobState.SCHEDULED})  # Somebody asked for it.
@@ -81,6 +82,17 @@ class NewJob:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobRef:
+    """What announcements say of every job."""
+
+    job_id: UUID
+    job_type: str
+    attempt: int
+    tenant: str
+    traceparent: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClaimedJob:
     """A job that this worker runs now, and may only finish while its lease token is current."""
 
@@ -101,6 +113,26 @@ class ClaimedJob:
     """What an earlier attempt kept."""
     children: dict[str, int] | None = None
     """The jobs that it submitted itself, by state; None when it submitted none."""
+
+    @property
+    def ref(self) -> JobRef:
+        """What announcements say of it."""
+        return JobRef(
+            job_id=self.id,
+            job_type=self.type,
+            attempt=self.attempt,
+            tenant=self.tenant,
+            traceparent=self.traceparent,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """What became of a submission: its job, or why there is none."""
+
+    job_id: UUID
+    created: bool
+    problem: Problem | None = None
 
 
 class Verdict(StrEnum):
@@ -159,6 +191,21 @@ class Outcome:
                 return JobState.WAITING
             case Verdict.FAILED:
                 return JobState.FAILED if self.retry_in is None else JobState.RETRYING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """The end of a job."""
+
+    job_id: UUID
+    state: JobState
+    result: dict[str, Any] | None = None
+    error: JobError | None = None
+    """None keeps the error of the attempt before."""
+    artifacts: tuple[StoredArtifact, ...] = ()
+    run_seconds: float = 0.0
+    progress: Progress | None = None
+    """None keeps what there is."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,49 +1,60 @@
 """Jobs as their owners see them: one, a page of them, and statistics."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
-from lineshaft_common.postgres import Pool
+from lineshaft_common.postgres import Connection, Pool
 from lineshaft_contracts.job_statistics import JobStats
-from lineshaft_contracts.jobs import (
-    Artifact,
-    ArtifactFound,
-    Attempt,
-    JobError,
-    JobPage,
-    JobState,
-    JobSummary,
-    JobView,
-    ListJobs,
-    Progress,
-)
+from lineshaft_contracts.jobs import ArtifactFound, JobPage, JobState, JobView, ListJobs
 from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError
 
-from lineshaft_job_runner.job import PRIORITIES
 from lineshaft_job_runner.store import statistics
+from lineshaft_job_runner.store.accepting import born
+from lineshaft_job_runner.store.claiming import children
+from lineshaft_job_runner.store.ending import read_artifacts
+from lineshaft_job_runner.store.rows import ENDED_COLUMNS, LIVE_COLUMNS, summary, view
 
-ATTEMPTS_SHOWN_MAX = 100
-_PAGE = """
-    SELECT id, type, state, priority, attempt, progress_done, progress_total,
-           progress_message, error, submitted_at, started_at, finished_at
-    FROM jobs
-    WHERE tenant = $1
-      AND ($2::text IS NULL OR type = $2)
-      AND ($3::timestamptz IS NULL OR submitted_at > $3)
-      AND ($4::timestamptz IS NULL OR submitted_at < $4)
-      AND ($5::uuid IS NULL OR id < $5)
-    ORDER BY id DESC LIMIT $6
+_SHOWN = """
+    id, type, state, priority, attempt, progress_done, progress_total, progress_message, error,
+    submitted_at, started_at
 """
+_WANTED = """
+    tenant = $1
+    AND ($2::text IS NULL OR type = $2)
+    AND ($3::timestamptz IS NULL OR submitted_at > $3)
+    AND ($4::timestamptz IS NULL OR submitted_at < $4)
+    AND ($5::uuid IS NULL OR id < $5)
+    AND ($7::text IS NULL OR order_key = $7)
+    AND ($8::text IS NULL OR idempotency_key = $8)
+    AND ($9::uuid IS NULL OR parent_id = $9)
+"""
+_PAGE = f"""
+    (SELECT {_SHOWN}, NULL::timestamptz AS finished_at FROM jobs
+     WHERE {_WANTED} ORDER BY id DESC LIMIT $6)
+    UNION ALL
+    (SELECT {_SHOWN}, finished_at FROM job_history
+     WHERE {_WANTED} ORDER BY id DESC LIMIT $6)
+    ORDER BY id DESC LIMIT $6
+"""  # noqa: S608 - of constants only.
 _OF_ONE_STATE = _PAGE.replace("tenant = $1", "tenant = $1 AND state = wanted.state")
 _PAGE_OF_STATES = f"""
-    SELECT found.* FROM unnest($7::text[]::job_state[]) AS wanted (state)
+    SELECT found.* FROM unnest($10::text[]::job_state[]) AS wanted (state)
     CROSS JOIN LATERAL ({_OF_ONE_STATE}) AS found
     ORDER BY found.id DESC LIMIT $6
 """  # noqa: S608 - of constants only.
 """Per state, so that each reads its own part of the index."""
+
+_FIND = f"""
+    SELECT {LIVE_COLUMNS} FROM jobs
+    WHERE id = ANY($1::uuid[]) AND ($3::text IS NULL OR tenant = $3)
+    UNION ALL
+    SELECT found.* FROM unnest($1::uuid[], $2::timestamptz[]) AS u (wanted, born)
+    CROSS JOIN LATERAL (
+        SELECT {ENDED_COLUMNS} FROM job_history
+        WHERE id = u.wanted AND finished_at >= u.born AND ($3::text IS NULL OR tenant = $3)
+    ) AS found
+"""  # noqa: S608 - of constants only.
 
 
 class JobReads:
@@ -55,60 +66,30 @@ class JobReads:
     async def views(self, job_ids: Sequence[UUID], *, tenant: str | None) -> dict[UUID, JobView]:
         """Find jobs by id with their attempts and artifacts; `tenant` None means any."""
         async with self._pool.acquire() as connection:
-            rows = await connection.fetch(
-                """
-                SELECT id, tenant, type, state, priority, parameters, idempotency_key,
-                       submitted_at, run_at, attempt, attempts_max, cancel_requested,
-                       progress_done, progress_total, progress_message, started_at, finished_at,
-                       result, error, traceparent
-                FROM jobs WHERE id = ANY($1::uuid[]) AND ($2::text IS NULL OR tenant = $2)
-                """,
-                job_ids,
-                tenant,
-            )
-            started = [row["id"] for row in rows if row["started_at"] is not None]
-            attempts = await self._attempts(connection, started)
-            artifacts = await self._artifacts(connection, started)
+            rows = await connection.fetch(_FIND, job_ids, [born(i) for i in job_ids], tenant)
+            parents = [row["id"] for row in rows if row["child_count"]]
+            counts = await children(connection, parents)
+            waiting = [row["id"] for row in rows if row["state"] == JobState.WAITING]
+            after = await self._after(connection, waiting)
         return {
-            row["id"]: _view(row, attempts.get(row["id"], ()), artifacts.get(row["id"], ()))
+            row["id"]: view(row, after=after.get(row["id"], ()), children=counts.get(row["id"]))
             for row in rows
         }
 
-    async def _attempts(self, connection: Any, ids: list[UUID]) -> dict[UUID, list[Attempt]]:
-        found: defaultdict[UUID, list[Attempt]] = defaultdict(list)
-        if ids:
+    @staticmethod
+    async def _after(connection: Connection, job_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
+        """Return what jobs wait for."""
+        found: defaultdict[UUID, list[UUID]] = defaultdict(list)
+        if job_ids:
             rows = await connection.fetch(
                 """
-                SELECT job_id, number, worker, started_at, finished_at, outcome, error
-                FROM job_attempts WHERE job_id = ANY($1::uuid[]) ORDER BY job_id, started_at
+                SELECT job_id, on_job_id FROM job_dependencies WHERE job_id = ANY($1::uuid[])
+                ORDER BY job_id, on_job_id LIMIT 1000
                 """,
-                ids,
+                job_ids,
             )
             for row in rows:
-                found[row["job_id"]].append(
-                    Attempt(
-                        number=row["number"],
-                        worker=row["worker"],
-                        started_at=row["started_at"],
-                        finished_at=row["finished_at"],
-                        outcome=row["outcome"],
-                        error=_error(row["error"]),
-                    )
-                )
-        return {job_id: shown[-ATTEMPTS_SHOWN_MAX:] for job_id, shown in found.items()}
-
-    async def _artifacts(self, connection: Any, ids: list[UUID]) -> dict[UUID, list[Artifact]]:
-        found: defaultdict[UUID, list[Artifact]] = defaultdict(list)
-        if ids:
-            rows = await connection.fetch(
-                """
-                SELECT job_id, name, media_type, bytes, sha256, rows, pages
-                FROM job_artifacts WHERE job_id = ANY($1::uuid[]) ORDER BY job_id, name
-                """,
-                ids,
-            )
-            for row in rows:
-                found[row["job_id"]].append(_artifact(row))
+                found[row["job_id"]].append(row["on_job_id"])
         return found
 
     async def page(self, question: ListJobs, *, tenant: str) -> JobPage:
@@ -122,39 +103,42 @@ class JobReads:
             question.job_type,
             question.submitted_after,
             question.submitted_before,
-            _cursor(question.cursor),
+            cursor(question.cursor),
             question.limit + 1,
+            question.order_key,
+            question.idempotency_key,
+            question.parent_id,
             *([states] if states else []),
         )
         shown = rows[: question.limit]
         return JobPage(
-            jobs=tuple(_summary(row) for row in shown),
+            jobs=tuple(summary(row) for row in shown),
             next_cursor=str(shown[-1]["id"]) if len(rows) > question.limit else None,
         )
 
     async def artifact(self, job_id: UUID, name: str, *, tenant: str) -> ArtifactFound | None:
         """Find an artifact of one job."""
-        row = await self._pool.fetchrow(
+        text = await self._pool.fetchval(
             """
-            SELECT name, object_key, media_type, bytes, sha256, rows, pages
-            FROM job_artifacts a
-            WHERE job_id = $1 AND name = $2
-              AND EXISTS (SELECT FROM jobs WHERE id = a.job_id AND tenant = $3)
+            SELECT artifacts FROM job_history
+            WHERE id = $1 AND finished_at >= $2 AND tenant = $3
             """,
             job_id,
-            name,
+            born(job_id),
             tenant,
         )
-        if row is None:
-            return None
-        return ArtifactFound(artifact=_artifact(row), object_key=row["object_key"])
+        for stored in read_artifacts(text):
+            if stored.artifact.name == name:
+                return ArtifactFound(artifact=stored.artifact, object_key=stored.object_key)
+        return None
 
     async def stats(self, *, tenant: str) -> JobStats:
         """Count jobs now, and look back over each window."""
         return await statistics.look(self._pool, tenant=tenant)
 
 
-def _cursor(text: str | None) -> UUID | None:
+def cursor(text: str | None) -> UUID | None:
+    """Read a cursor, which is an id; problem `invalid_input` for anything else."""
     try:
         return None if text is None else UUID(text)
     except ValueError:
@@ -170,65 +154,3 @@ def _cursor(text: str | None) -> UUID | None:
                 ),
             )
         ) from None
-
-
-def _error(text: str | None) -> JobError | None:
-    return None if text is None else JobError.model_validate_json(text)
-
-
-def _progress(row: Any) -> Progress:
-    return Progress(
-        done=row["progress_done"], total=row["progress_total"], message=row["progress_message"]
-    )
-
-
-def _artifact(row: Any) -> Artifact:
-    return Artifact(
-        name=row["name"],
-        media_type=row["media_type"],
-        bytes=row["bytes"],
-        sha256=row["sha256"],
-        rows=row["rows"],
-        pages=row["pages"],
-    )
-
-
-def _summary(row: Any) -> JobSummary:
-    return JobSummary(
-        id=row["id"],
-        type=row["type"],
-        state=row["state"],
-        priority=PRIORITIES[int(row["priority"])],
-        attempt=row["attempt"],
-        progress=_progress(row),
-        error=_error(row["error"]),
-        submitted_at=row["submitted_at"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-    )
-
-
-def _view(row: Any, attempts: Sequence[Attempt], artifacts: Sequence[Artifact]) -> JobView:
-    traceparent = row["traceparent"]
-    return JobView(
-        id=row["id"],
-        type=row["type"],
-        state=row["state"],
-        tenant=row["tenant"],
-        priority=PRIORITIES[int(row["priority"])],
-        parameters=json.loads(row["parameters"]),
-        attempt=row["attempt"],
-        attempts_max=row["attempts_max"],
-        progress=_progress(row),
-        result=None if row["result"] is None else json.loads(row["result"]),
-        error=_error(row["error"]),
-        artifacts=tuple(artifacts),
-        attempts=tuple(attempts),
-        idempotency_key=row["idempotency_key"],
-        submitted_at=row["submitted_at"],
-        run_at=row["run_at"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        cancel_requested=row["cancel_requested"],
-        trace_id=None if traceparent is None else traceparent.split("-")[1],
-    )

@@ -14,24 +14,38 @@ ENDS = ("succeeded", "failed", "cancelled", "quarantined")
 
 _ATTEMPTS = """
     WITH ended AS (
-        SELECT j.type, a.number, a.outcome, a.started_at, a.finished_at, a.ready_at,
-               a.error->>'code' AS code
-        FROM job_attempts a JOIN jobs j ON j.id = a.job_id AND j.tenant = $1
-        WHERE a.finished_at > now() - make_interval(secs => $2)
+        SELECT type, started_at, finished_at, ready_at, attempts, error->>'code' AS code,
+               state <> 'cancelled' AS judged
+        FROM job_history
+        WHERE tenant = $1 AND finished_at > now() - make_interval(secs => $2)
+          AND worker IS NOT NULL
+    ), earlier AS (
+        SELECT tried.type, a->>'outcome' AS outcome, a->'error'->>'code' AS code
+        FROM (SELECT type, attempts FROM ended WHERE attempts IS NOT NULL
+              UNION ALL
+              SELECT type, attempts FROM jobs WHERE tenant = $1 AND attempts IS NOT NULL) AS tried
+        CROSS JOIN LATERAL jsonb_array_elements(attempts) AS a
+        WHERE (a->>'finished_at')::timestamptz > now() - make_interval(secs => $2)
     ), codes AS (
         SELECT type, jsonb_object_agg(code, number) AS errors
-        FROM (SELECT type, code, count(*) AS number FROM ended
-              WHERE code IS NOT NULL GROUP BY type, code) counted
+        FROM (SELECT type, code, count(*) AS number
+              FROM (SELECT type, code FROM ended WHERE judged
+                    UNION ALL SELECT type, code FROM earlier) AS told
+              WHERE code IS NOT NULL GROUP BY type, code) AS counted
         GROUP BY type
+    ), measured AS (
+        SELECT type,
+               percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (
+                   ORDER BY extract(epoch FROM finished_at - started_at)::float8) AS run,
+               percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (
+                   ORDER BY greatest(extract(epoch FROM started_at - ready_at), 0)::float8) AS wait
+        FROM ended GROUP BY type
     )
-    SELECT type,
-           count(*) FILTER (WHERE number > 1 AND outcome <> 'released') AS retries,
-           percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (
-               ORDER BY extract(epoch FROM finished_at - started_at)::float8) AS run,
-           percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (
-               ORDER BY greatest(extract(epoch FROM started_at - ready_at), 0)::float8) AS wait,
-           coalesce((SELECT errors FROM codes WHERE codes.type = ended.type), '{}') AS errors
-    FROM ended GROUP BY type
+    SELECT type, run, wait, coalesce(errors, '{}') AS errors,
+           (SELECT count(*) FROM earlier
+            WHERE earlier.type = known.type AND outcome IN ('failed', 'lost')) AS retries
+    FROM (SELECT type FROM ended UNION SELECT type FROM earlier) AS known
+    LEFT JOIN measured USING (type) LEFT JOIN codes USING (type)
 """
 """The attempts of one tenant that ended in the last $2 seconds, by job type."""
 
@@ -44,6 +58,9 @@ async def look(pool: Pool, *, tenant: str) -> JobStats:
                max(extract(epoch FROM now() - submitted_at)) FILTER (WHERE state = 'queued')
                    ::float8 AS oldest
         FROM jobs WHERE tenant = $1 GROUP BY type, state
+        UNION ALL
+        SELECT type, state::text, count(*), NULL
+        FROM job_history WHERE tenant = $1 GROUP BY type, state
         """,
         tenant,
     )
@@ -66,7 +83,7 @@ async def _window(pool: Pool, tenant: str, seconds: int) -> StatsWindow:
     async with pool.acquire() as connection:
         ended = await connection.fetch(
             """
-            SELECT type, state::text AS state, count(*) AS number FROM jobs
+            SELECT type, state::text AS state, count(*) AS number FROM job_history
             WHERE tenant = $1 AND finished_at > now() - make_interval(secs => $2)
             GROUP BY type, state
             """,

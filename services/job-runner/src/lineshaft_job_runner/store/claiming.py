@@ -1,0 +1,119 @@
+"""How waiting jobs are chosen and started: one claim after the other, for all workers."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from lineshaft_common.postgres import Connection
+
+from lineshaft_job_runner.allocation import Candidate, Group, allocate
+from lineshaft_job_runner.store import limits
+
+ONE_AT_A_TIME = """
+SET LOCAL idle_in_transaction_session_timeout = '5s';
+SELECT pg_advisory_xact_lock(hashtext('lineshaft_claims'))
+"""
+CANDIDATES_MAX = 2_000
+"""Over all groups; a claim sees at least one job of each group."""
+
+CANDIDATES = """
+WITH RECURSIVE groups AS (
+    (SELECT tenant, type, limit_key FROM jobs WHERE state = 'queued' AND turn
+     ORDER BY tenant, type, limit_key LIMIT 1)
+    UNION ALL
+    SELECT following.* FROM groups CROSS JOIN LATERAL (
+        SELECT tenant, type, limit_key FROM jobs
+        WHERE state = 'queued' AND turn
+          AND (tenant, type, limit_key) > (groups.tenant, groups.type, groups.limit_key)
+        ORDER BY tenant, type, limit_key LIMIT 1
+    ) AS following
+), served AS (
+    SELECT tenant, type, limit_key,
+           least($2, greatest(1, $3 / count(*) OVER ()))::integer AS depth
+    FROM groups WHERE type = ANY($1::text[])
+)
+SELECT tenant, type, limit_key, NULL::bigint AS running, heads.ranks, heads.numbers, heads.ids
+FROM served CROSS JOIN LATERAL (
+    SELECT array_agg(extract(epoch FROM rank)::float8) AS ranks, array_agg(number) AS numbers,
+           array_agg(id) AS ids
+    FROM (SELECT rank, number, id FROM jobs
+          WHERE state = 'queued' AND turn AND tenant = served.tenant AND type = served.type
+            AND limit_key = served.limit_key
+          ORDER BY rank, number LIMIT served.depth) AS head
+) AS heads
+UNION ALL
+SELECT tenant, type, limit_key, count(*), NULL, NULL, NULL
+FROM jobs WHERE state = 'running' GROUP BY tenant, type, limit_key
+"""
+"""The first jobs of each group, read from the index alone, and how many run of each group."""
+
+_START = """
+UPDATE jobs SET state = 'running', attempt = attempt + 1, worker = $2,
+       lease_token = gen_random_uuid(), lease_until = now() + $3, started_at = now(),
+       error = NULL, progress_done = 0, progress_total = 0, progress_message = ''
+WHERE id = ANY($1::uuid[]) AND state = 'queued'
+RETURNING id, tenant, type, priority, parameters, attempt, attempts_max, timeout_seconds,
+          lease_token, traceparent, deadline_at, checkpoint, child_count,
+          greatest(0, extract(epoch FROM now() - ready_at))::float8 AS waited_seconds
+"""
+
+
+async def choose(connection: Connection, types: Sequence[str], *, places: int) -> list[UUID]:
+    """Choose what to start now, in the order of starting.
+
+    The lock makes the claims of all workers one after the other, so that counts are exact; the
+    database ends the transaction of a worker that freezes while it holds it.
+    """
+    await connection.execute(ONE_AT_A_TIME)
+    waiting, running = await look(connection, types, depth=places)
+    if not waiting:
+        return []
+    known = await limits.of_claims(connection)
+    chosen = allocate(waiting, running, known, places=places)
+    await limits.spend(connection, chosen.starts)
+    return list(chosen.job_ids)
+
+
+async def look(
+    connection: Connection, types: Sequence[str], *, depth: int
+) -> tuple[Mapping[Group, Sequence[Candidate]], Mapping[Group, int]]:
+    """Return the first `depth` waiting jobs of each group, and how many run of each."""
+    waiting: dict[Group, Sequence[Candidate]] = {}
+    running: dict[Group, int] = {}
+    for row in await connection.fetch(CANDIDATES, types, depth, CANDIDATES_MAX):
+        group = Group(row["tenant"], row["type"], row["limit_key"])
+        if row["running"] is not None:
+            running[group] = row["running"]
+        elif row["ids"]:
+            heads = zip(row["ranks"], row["numbers"], row["ids"], strict=True)
+            waiting[group] = [Candidate(*head) for head in heads]
+    return waiting, running
+
+
+async def start(
+    connection: Connection, job_ids: Sequence[UUID], *, worker: str, lease: timedelta
+) -> list[Any]:
+    """Start the chosen jobs, as far as nobody has cancelled them meanwhile; queued -> running."""
+    return await connection.fetch(_START, job_ids, worker, lease)
+
+
+async def children(connection: Connection, parents: Sequence[UUID]) -> dict[UUID, dict[str, int]]:
+    """Count the children of jobs by state."""
+    if not parents:
+        return {}
+    rows = await connection.fetch(
+        """
+        SELECT parent_id, state::text AS state, count(*) AS number FROM (
+            SELECT parent_id, state FROM jobs WHERE parent_id = ANY($1::uuid[])
+            UNION ALL
+            SELECT parent_id, state FROM job_history WHERE parent_id = ANY($1::uuid[])
+        ) AS child GROUP BY parent_id, state
+        """,
+        parents,
+    )
+    counts: defaultdict[UUID, dict[str, int]] = defaultdict(dict)
+    for row in rows:
+        counts[row["parent_id"]][row["state"]] = row["number"]
+    return counts
