@@ -1,93 +1,28 @@
 """Running jobs in child processes that are kept warm, watched, and killed when they must end."""
 
 import asyncio
-import contextlib
-import os
-import signal
-import socket
-import sys
 import time
-from pathlib import Path
 from typing import Any, Self
 
-import structlog
 from lineshaft_contracts.jobs import JobError, Progress
-from prometheus_client import Counter, Gauge
 
+from lineshaft_job_runner import process_tree
 from lineshaft_job_runner.child import frames
-from lineshaft_job_runner.child.settings import WITHHELD
-from lineshaft_job_runner.execution import AttemptError, OnProgress, StoppedError, Success
+from lineshaft_job_runner.child_process import ChildProcess
+from lineshaft_job_runner.execution import (
+    AttemptError,
+    Listener,
+    StoppedError,
+    Success,
+    memory_limit_error,
+)
 from lineshaft_job_runner.job import ClaimedJob
-from lineshaft_job_runner.job_type import JobType
+from lineshaft_job_runner.job_type import JobType, SnoozeError, WaitForChildrenError
+from lineshaft_job_runner.meters import KILLED
 
-log = structlog.get_logger(__name__)
-
-START_SECONDS_MAX = 30.0
-WATCH_SECONDS = 0.2
+WATCH_SECONDS = 0.1
 JOBS_PER_CHILD = 100
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-
-CHILDREN = Gauge("lineshaft_jobs_children", "Child processes that are alive")
-KILLED = Counter("lineshaft_jobs_children_killed_total", "Child processes killed", ["reason"])
-
-
-class _Child:
-    """A child process and the socket to it."""
-
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        self.process = process
-        self.reader = reader
-        self.writer = writer
-        self.jobs = 0
-        self.idle_since = time.monotonic()
-        CHILDREN.inc()
-
-    @classmethod
-    async def start(cls, object_store_url: str) -> Self:
-        """Start a process and wait until it can take a job."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "lineshaft_job_runner.child",
-                str(theirs.fileno()),
-                str(os.getpid()),
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-                stdin=asyncio.subprocess.DEVNULL,
-                env={name: value for name, value in os.environ.items() if name not in WITHHELD}
-                | {"LINESHAFT_OBJECT_STORE_URL": object_store_url},
-            )
-        reader, writer = await asyncio.open_connection(sock=ours, limit=frames.LINE_BYTES_MAX)
-        child = cls(process, reader, writer)
-        try:
-            async with asyncio.timeout(START_SECONDS_MAX):
-                await reader.readuntil(b"\n")
-        except BaseException:
-            await child.end()
-            raise
-        return child
-
-    def resident_bytes(self) -> int:
-        """Memory that the process really holds; 0 when it is gone."""
-        try:
-            return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * PAGE_BYTES
-        except (OSError, IndexError):
-            return 0
-
-    async def end(self) -> None:
-        """Kill the process with all it started, and wait for its end."""
-        self.writer.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        await self.process.wait()
-        CHILDREN.dec()
+OUT_OF_MEMORY = frozenset({"memory_limit", "out_of_memory"})
 
 
 class _ChildExecution:
@@ -98,80 +33,115 @@ class _ChildExecution:
         pool: "ChildProcesses",
         job: ClaimedJob,
         memory_bytes_max: int | None,
-        on_progress: OnProgress,
+        listener: Listener,
     ) -> None:
         self._pool = pool
         self._job = job
         self._memory_bytes_max = memory_bytes_max
-        self._on_progress = on_progress
-        self._stopping = asyncio.Event()
+        self._listener = listener
+        self._task: asyncio.Task[Any] | None = None
+        self._child: ChildProcess | None = None
+        self._stopping = False
+        self._killed_for: Exception | None = None
+        self._watching: asyncio.TimerHandle | None = None
+        self._killing: asyncio.TimerHandle | None = None
 
     def stop(self) -> None:
         """Ask the child; after the grace it is killed."""
-        self._stopping.set()
+        self._stopping = True
+        if self._child is not None and self._killing is None:
+            self._child.writer.write(frames.write("stop"))
+            self._killing = asyncio.get_running_loop().call_later(
+                self._pool.grace_seconds, self._kill, "stopped", StoppedError()
+            )
+
+    def kill(self) -> None:
+        """Kill the child with all that it started."""
+        if self._child is None and self._task is not None:
+            self._task.cancel()  # It waits for its child.
+        self._kill("time", StoppedError())
+
+    def _kill(self, reason: str, killed_for: Exception) -> None:
+        """Kill; `run` sees the end of the pipe and raises what it was killed for."""
+        if self._killed_for is None:
+            self._killed_for = killed_for
+            if self._child is not None:
+                KILLED.labels(reason).inc()
+                self._child.kill()
 
     async def run(self) -> Success:
         """Run in a child of the pool, which is kept only when it is fit for another job."""
+        self._task = asyncio.current_task()
         child = await self._pool.take()
         fit = False
         try:
-            child.writer.write(frames.run(self._job))
+            if self._stopping or self._killed_for is not None:
+                fit = True
+                raise StoppedError
+            self._child = child
+            child.begin(self._job)
+            self._watch()
             frame = await self._answer(child)
-            fit = True
+            fit = _leaves_it_fit(frame)
         finally:
+            self._child = None
+            for timer in (self._watching, self._killing):
+                if timer is not None:
+                    timer.cancel()
             await self._pool.give_back(child, fit=fit)
-        if frame["kind"] == "succeeded":
-            return Success(result=frame["result"], artifacts=frames.read_artifacts(frame))
-        if frame["kind"] == "stopped":
-            raise StoppedError
-        raise AttemptError(JobError.model_validate(frame["error"]), log=frame["log"])
+        return _success(frame)
 
-    async def _answer(self, child: _Child) -> dict[str, Any]:
-        """Wait for the end of the attempt, the child, its memory or our patience."""
-        listening = asyncio.create_task(self._listen(child))
-        stopping = asyncio.create_task(self._stopping.wait())
-        deadline: float | None = None
-        try:
-            while not listening.done():
-                await asyncio.wait(
-                    [listening] if deadline else [listening, stopping],
-                    timeout=WATCH_SECONDS,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if self._stopping.is_set() and deadline is None:
-                    deadline = time.monotonic() + self._pool.grace_seconds
-                    child.writer.write(frames.write("stop"))
-                if deadline is not None and time.monotonic() > deadline and not listening.done():
-                    KILLED.labels("stopped").inc()
-                    raise StoppedError
-                self._check_memory(child)
-            return listening.result()
-        finally:
-            listening.cancel()
-            stopping.cancel()
-
-    async def _listen(self, child: _Child) -> dict[str, Any]:
-        while line := await child.reader.readline():
+    async def _answer(self, child: ChildProcess) -> dict[str, Any]:
+        """Pass on what the child says, up to the end of the attempt or of the child."""
+        while (line := await child.read()) is not None:
             frame = frames.read(line)
-            if frame["kind"] != "progress":
-                return frame
-            self._on_progress(Progress.model_validate(frame["progress"]))
+            match frame["kind"]:
+                case "progress":
+                    self._listener.on_progress(Progress.model_validate(frame["progress"]))
+                case "checkpoint":
+                    self._listener.on_checkpoint(frame["state"])
+                case "log":
+                    self._listener.on_log(frame["message"], frame["data"])
+                case "submitted":
+                    self._listener.on_submitted(frames.read_submitted(frame, self._job))
+                case _:
+                    return frame
+        if self._killed_for is not None:
+            raise self._killed_for
         code = await child.process.wait()
+        await child.output.close()
         raise AttemptError(
-            JobError(code="process_died", message=f"The job's process ended with status {code}.")
+            JobError(code="process_died", message=f"The job's process ended with status {code}."),
+            log=child.output.tail,
         )
 
-    def _check_memory(self, child: _Child) -> None:
-        limit = self._memory_bytes_max
-        if limit is not None and child.resident_bytes() > limit:
-            KILLED.labels("memory").inc()
-            raise AttemptError(
-                JobError(
-                    code="memory_limit",
-                    message=f"The job needed more than its {limit // 2**20} MiB and was ended.",
-                    retryable=False,
-                )
-            )
+    def _watch(self) -> None:
+        """Compare the memory with the limit again and again."""
+        limit, child = self._memory_bytes_max, self._child
+        if limit is None or child is None or self._killed_for is not None:
+            return
+        if process_tree.resident_bytes(child.process.pid) > limit:
+            self._kill("memory", AttemptError(memory_limit_error(limit)))
+            return
+        self._watching = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch)
+
+
+def _leaves_it_fit(frame: dict[str, Any]) -> bool:
+    return frame["kind"] != "failed" or frame["error"]["code"] not in OUT_OF_MEMORY
+
+
+def _success(frame: dict[str, Any]) -> Success:
+    match frame["kind"]:
+        case "succeeded":
+            return Success(result=frame["result"], artifacts=frames.read_artifacts(frame))
+        case "stopped":
+            raise StoppedError
+        case "snoozed":
+            raise SnoozeError(frame["seconds"], frame["reason"])
+        case "waits":
+            raise WaitForChildrenError
+        case _:
+            raise AttemptError(JobError.model_validate(frame["error"]), log=frame["log"])
 
 
 class ChildProcesses:
@@ -184,7 +154,7 @@ class ChildProcesses:
         self._object_store_url = object_store_url
         self.grace_seconds = grace_seconds
         self._idle_seconds = idle_seconds
-        self._idle: list[_Child] = []
+        self._idle: list[ChildProcess] = []
         self._keeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -198,12 +168,12 @@ class ChildProcesses:
             await child.end()
 
     def start(
-        self, job: ClaimedJob, job_type: JobType[Any, Any], on_progress: OnProgress
+        self, job: ClaimedJob, job_type: JobType[Any, Any], listener: Listener
     ) -> _ChildExecution:
         """See `Executor.start`."""
-        return _ChildExecution(self, job, job_type.memory_bytes_max, on_progress)
+        return _ChildExecution(self, job, job_type.memory_bytes_max, listener)
 
-    async def take(self) -> _Child:
+    async def take(self) -> ChildProcess:
         """Take a warm child, or start one."""
         while self._idle:
             child = self._idle.pop()
@@ -211,20 +181,21 @@ class ChildProcesses:
                 return child
             await child.end()
         try:
-            return await _Child.start(self._object_store_url)
+            return await ChildProcess.start(self._object_store_url)
         except (OSError, EOFError, TimeoutError) as error:
             raise AttemptError(
                 JobError(code="process_not_started", message=str(error)[:300])
             ) from error
 
-    async def give_back(self, child: _Child, *, fit: bool) -> None:
-        """Keep a child for the next job, or end it."""
+    async def give_back(self, child: ChildProcess, *, fit: bool) -> None:
+        """Keep a child for the next job, or end it with all that the job left running."""
         child.jobs += 1
-        if not fit or child.jobs >= JOBS_PER_CHILD or child.process.returncode is not None:
-            await asyncio.shield(child.end())
-        else:
+        fit = fit and child.jobs < JOBS_PER_CHILD and child.process.returncode is None
+        if fit and not process_tree.descendants(child.process.pid):
             child.idle_since = time.monotonic()
             self._idle.append(child)
+        else:
+            await asyncio.shield(child.end())
 
     async def _end_idle(self) -> None:
         while True:

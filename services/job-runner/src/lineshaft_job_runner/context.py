@@ -4,16 +4,21 @@ import asyncio
 import hashlib
 import re
 import tempfile
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 from lineshaft_common.objects import Objects
+from lineshaft_contracts.envelope import Priority
 from lineshaft_contracts.jobs import Artifact, Progress
 
 from lineshaft_job_runner import storable
-from lineshaft_job_runner.execution import OnProgress, object_key
+from lineshaft_job_runner.child_jobs import ChildJobs, Types
+from lineshaft_job_runner.execution import Listener, object_key
 from lineshaft_job_runner.job import ClaimedJob, StoredArtifact
+from lineshaft_job_runner.job_log import BoundedLog
 from lineshaft_job_runner.job_type import ArtifactFile, PermanentError, Source
 
 ARTIFACTS_MAX = 100
@@ -40,7 +45,8 @@ class AttemptContext:
         *,
         objects: Objects,
         open_source: OpenSource,
-        on_progress: OnProgress,
+        types: Types,
+        listener: Listener,
     ) -> None:
         self.job_id = str(job.id)
         self.tenant = job.tenant
@@ -49,8 +55,11 @@ class AttemptContext:
         self._job = job
         self._objects = objects
         self._open_source = open_source
-        self._on_progress = on_progress
+        self._types = types
+        self._listener = listener
         self._cancelled = False
+        self._log: BoundedLog | None = None
+        self._child_jobs: ChildJobs | None = None
 
     def cancel(self) -> None:
         """Let the job see that it should stop."""
@@ -64,7 +73,49 @@ class AttemptContext:
     def progress(self, done: int, total: int, message: str = "") -> None:
         """See `JobContext.progress`."""
         message = storable.text(message)[:200]
-        self._on_progress(storable.progress(Progress(done=done, total=total, message=message)))
+        self._listener.on_progress(Progress(done=done, total=total, message=message))
+
+    def checkpoint(self, state: Mapping[str, Any]) -> None:
+        """See `JobContext.checkpoint`."""
+        try:
+            kept = storable.checkpoint(state)
+        except storable.UnstorableError as error:
+            raise PermanentError(error.error.code, error.error.message) from error
+        self._listener.on_checkpoint(kept)
+
+    @property
+    def restored(self) -> dict[str, Any] | None:
+        """See `JobContext.restored`."""
+        return self._job.checkpoint
+
+    @property
+    def children(self) -> Mapping[str, int] | None:
+        """See `JobContext.children`."""
+        return self._job.children
+
+    def log(self, message: str, **data: Any) -> None:
+        """See `JobContext.log`."""
+        if self._log is None:
+            self._log = BoundedLog(self._listener.on_log)
+        self._log.write(message, data)
+
+    def submit(
+        self,
+        job_type: str,
+        parameters: Mapping[str, Any],
+        *,
+        priority: Priority | None = None,
+        order_key: str | None = None,
+        limit_key: str | None = None,
+    ) -> UUID:
+        """See `JobContext.submit`."""
+        if self._child_jobs is None:
+            self._child_jobs = ChildJobs(self._job, self._types)
+        child = self._child_jobs.add(
+            job_type, parameters, priority=priority, order_key=order_key, limit_key=limit_key
+        )
+        self._listener.on_submitted(child)
+        return child.id
 
     def artifacts(self) -> tuple[Artifact, ...]:
         """See `JobContext.artifacts`."""

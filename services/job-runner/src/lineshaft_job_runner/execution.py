@@ -1,16 +1,14 @@
 """Running one attempt: what every way of running it takes and gives."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lineshaft_contracts.jobs import JobError, Progress
 
 from lineshaft_job_runner import storable
-from lineshaft_job_runner.job import ClaimedJob, StoredArtifact
+from lineshaft_job_runner.job import ClaimedJob, NewJob, StoredArtifact
 from lineshaft_job_runner.job_type import JobType, PermanentError, RetryableError
-
-OnProgress = Callable[[Progress], None]
 
 
 class AttemptError(Exception):
@@ -24,7 +22,27 @@ class AttemptError(Exception):
 
 
 class StoppedError(Exception):
-    """The attempt ended because it was asked to stop."""
+    """The attempt ended because it was asked to stop, or was killed."""
+
+
+class Listener(Protocol):
+    """Takes what an attempt says on its way."""
+
+    def on_progress(self, progress: Progress) -> None:
+        """Take how far it is."""
+        ...
+
+    def on_checkpoint(self, state: dict[str, Any]) -> None:
+        """Take what the next attempt is to be given; it is storable."""
+        ...
+
+    def on_log(self, message: str, data: Mapping[str, Any]) -> None:
+        """Take a line for the log; it is bounded."""
+        ...
+
+    def on_submitted(self, child: NewJob) -> None:
+        """Take a job that is to exist once the attempt has succeeded or waits for it."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +57,19 @@ class Execution(Protocol):
     """One attempt under way; asked to stop, it does so by itself or is killed after a grace."""
 
     async def run(self) -> Success:
-        """Run to the end; raises AttemptError, or StoppedError after `stop`."""
+        """Run to the end.
+
+        Raises AttemptError, SnoozeError or WaitForChildrenError; StoppedError after `stop` or
+        `kill`.
+        """
         ...
 
     def stop(self) -> None:
         """Ask the attempt to end early."""
+        ...
+
+    def kill(self) -> None:
+        """End the attempt at once."""
         ...
 
 
@@ -55,9 +81,7 @@ class Executor(Protocol):
         """How many attempts it runs at once."""
         ...
 
-    def start(
-        self, job: ClaimedJob, job_type: JobType[Any, Any], on_progress: OnProgress
-    ) -> Execution:
+    def start(self, job: ClaimedJob, job_type: JobType[Any, Any], listener: Listener) -> Execution:
         """Prepare an attempt; nothing happens before its `run`."""
         ...
 
@@ -78,6 +102,15 @@ def job_error(error: BaseException) -> JobError:
         code=storable.text(str(code))[: storable.CODE_MAX],
         message=storable.text(message)[: storable.MESSAGE_MAX],
         retryable=retryable,
+    )
+
+
+def memory_limit_error(bytes_max: int) -> JobError:
+    """Say that an attempt needed more memory than its type allows."""
+    return JobError(
+        code="memory_limit",
+        message=f"The job needed more than its {bytes_max // 2**20} MiB and was ended.",
+        retryable=False,
     )
 
 

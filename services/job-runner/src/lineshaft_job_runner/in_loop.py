@@ -6,19 +6,29 @@ from typing import Any
 
 from lineshaft_common.objects import Objects
 
+from lineshaft_job_runner.child_jobs import Types
 from lineshaft_job_runner.context import AttemptContext, OpenSource
 from lineshaft_job_runner.execution import (
     AttemptError,
-    OnProgress,
+    Listener,
     StoppedError,
     Success,
     job_error,
 )
 from lineshaft_job_runner.job import ClaimedJob
-from lineshaft_job_runner.job_type import JobStoppedError, JobType
+from lineshaft_job_runner.job_type import (
+    JobStoppedError,
+    JobType,
+    SnoozeError,
+    WaitForChildrenError,
+)
+
+KILL_AGAIN_SECONDS = 1.0
 
 
 class _LoopExecution:
+    """See `Execution`. The job runs in the task of its attempt: another one would cost as much."""
+
     def __init__(
         self,
         job: ClaimedJob,
@@ -32,37 +42,45 @@ class _LoopExecution:
         self._context = context
         self._grace_seconds = grace_seconds
         self._task: asyncio.Task[Any] | None = None
+        self._killing: asyncio.TimerHandle | None = None
 
     async def run(self) -> Success:
-        if self._context.cancelled:
+        context = self._context
+        if context.cancelled:
             raise StoppedError
+        self._task = asyncio.current_task()
         try:
             parameters = self._job_type.parameters.model_validate(self._job.parameters)
-            self._task = asyncio.ensure_future(self._job_type.run(self._context, parameters))
-            result = (await self._task).model_dump(mode="json")
-        except asyncio.CancelledError as error:
-            self._stop_task()
-            if self._context.cancelled:
+            result = (await self._job_type.run(context, parameters)).model_dump(mode="json")
+        except (SnoozeError, WaitForChildrenError):
+            raise
+        except (asyncio.CancelledError, JobStoppedError) as error:
+            if context.cancelled:
                 raise StoppedError from None
-            if _is_being_cancelled():
+            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
                 raise
             raise AttemptError(job_error(error)) from error
-        except JobStoppedError as error:
-            if self._context.cancelled:
-                raise StoppedError from None
+        except BaseException as error:  # SystemExit would end the worker with all other jobs.
             raise AttemptError(job_error(error)) from error
-        except Exception as error:
-            raise AttemptError(job_error(error)) from error
-        return Success(result=result, artifacts=tuple(self._context.stored))
-
-    def _stop_task(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        finally:
+            self._task = None
+            if self._killing is not None:
+                self._killing.cancel()
+        return Success(result=result, artifacts=tuple(context.stored))
 
     def stop(self) -> None:
         self._context.cancel()
         if self._task is not None:
-            asyncio.get_running_loop().call_later(self._grace_seconds, self._task.cancel)
+            loop = asyncio.get_running_loop()
+            self._killing = loop.call_later(self._grace_seconds, self.kill)
+
+    def kill(self) -> None:
+        """Cancel the job, again and again: it may have caught it, or be about to."""
+        self._context.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            loop = asyncio.get_running_loop()
+            self._killing = loop.call_later(KILL_AGAIN_SECONDS, self.kill)
 
 
 def _is_being_cancelled() -> bool:
@@ -80,21 +98,24 @@ class LoopExecutor:
         places: int,
         objects: Objects,
         open_source: Callable[[str], OpenSource],
+        types: Types,
         grace_seconds: float,
     ) -> None:
         self.places = places
         self._objects = objects
         self._open_source = open_source
+        self._types = types
         self._grace_seconds = grace_seconds
 
     def start(
-        self, job: ClaimedJob, job_type: JobType[Any, Any], on_progress: OnProgress
+        self, job: ClaimedJob, job_type: JobType[Any, Any], listener: Listener
     ) -> _LoopExecution:
         """See `Executor.start`."""
         context = AttemptContext(
             job,
             objects=self._objects,
             open_source=self._open_source(job.tenant),
-            on_progress=on_progress,
+            types=self._types,
+            listener=listener,
         )
         return _LoopExecution(job, job_type, context, grace_seconds=self._grace_seconds)

@@ -6,9 +6,13 @@ from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from uuid import UUID
 
+from lineshaft_contracts.envelope import Priority
 from lineshaft_contracts.jobs import Artifact
 from pydantic import BaseModel
+
+SNOOZE_SECONDS_MAX = 30 * 86_400.0
 
 
 class Isolation(StrEnum):
@@ -42,6 +46,28 @@ class JobStoppedError(Exception):
 
     Raise it only when `context.cancelled` is set: the job is then cancelled, or given back without
     using up the attempt. Raised unasked it is a failure like any other exception.
+    """
+
+
+class SnoozeError(Exception):
+    """The work cannot be done yet: run the job again in `seconds`, at most 30 days.
+
+    The attempt does not count. Its checkpoint is kept, jobs that it submitted are not.
+    """
+
+    def __init__(self, seconds: float, reason: str = "") -> None:
+        if not 0 <= seconds <= SNOOZE_SECONDS_MAX:
+            raise ValueError(f"a job snoozes for 0 to {SNOOZE_SECONDS_MAX:g} s, not {seconds}")
+        super().__init__(reason)
+        self.seconds = float(seconds)
+        self.reason = reason
+
+
+class WaitForChildrenError(Exception):
+    """Go on when all jobs that this one submitted have ended; the attempt does not count.
+
+    The job runs again from the start, with their number by state in `context.children`, and with
+    its checkpoint in `context.restored`.
     """
 
 
@@ -149,6 +175,49 @@ class JobContext(Protocol):
         """Open a named data source, as configured for this tenant."""
         ...
 
+    def checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Keep how far the work is for the next attempt; the latest counts.
+
+        `state` is JSON of at most 64 KiB, taken as it is now. It outlives this process once it
+        was passed on, within a second; give it after each effect that must not be repeated.
+        """
+        ...
+
+    @property
+    def restored(self) -> dict[str, Any] | None:
+        """What the last checkpoint of an earlier attempt kept; None when there is none."""
+        ...
+
+    def log(self, message: str, **data: Any) -> None:
+        """Write a line of the runner's log, with the job's id, type, attempt and trace.
+
+        Bounded: 100 lines at once and 10 a second after that (the next line says how many were
+        left out), messages of 1,000 characters, 20 values of 500 characters.
+        """
+        ...
+
+    def submit(
+        self,
+        job_type: str,
+        parameters: Mapping[str, Any],
+        *,
+        priority: Priority | None = None,
+        order_key: str | None = None,
+        limit_key: str | None = None,
+    ) -> UUID:
+        """Submit a job of the same tenant as a child of this one; returns its id.
+
+        It exists together with the end of this attempt: when that succeeds, or raises
+        WaitForChildrenError. Any other end stores none. Up to 10,000 in an attempt, and 32 MiB of
+        parameters; priority None is that of this job. Raises PermanentError `child_refused`.
+        """
+        ...
+
+    @property
+    def children(self) -> Mapping[str, int] | None:
+        """How many jobs that earlier attempts submitted are in which state; None without any."""
+        ...
+
 
 Parameters = TypeVar("Parameters", bound=BaseModel)
 Result = TypeVar("Result", bound=BaseModel)
@@ -167,6 +236,12 @@ class JobType(ABC, Generic[Parameters, Result]):
     timeout_seconds: ClassVar[float] = 300.0
     attempts_max: ClassVar[int] = 3
     memory_bytes_max: ClassVar[int | None] = 1024**3
+    """Of the child process and all it started; not watched in the loop."""
+    retry_first_seconds: ClassVar[float] = 1.0
+    retry_factor: ClassVar[float] = 3.0
+    retry_seconds_max: ClassVar[float] = 600.0
+    retry_jitter: ClassVar[float] = 0.5
+    """Share of each wait that is random; 1 is full jitter."""
 
     @abstractmethod
     async def run(self, context: JobContext, parameters: Parameters) -> Result:

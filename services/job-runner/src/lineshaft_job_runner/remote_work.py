@@ -28,8 +28,8 @@ from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError
 
 from lineshaft_job_runner import storable
 from lineshaft_job_runner.job import ClaimedJob, Outcome, ProgressUpdate, Verdict
+from lineshaft_job_runner.meters import ENDED, RUN_SECONDS, WAIT_SECONDS
 from lineshaft_job_runner.remote_ends import HeldJob, outcome_of, overdue
-from lineshaft_job_runner.runner import ENDED, RUN_SECONDS, WAIT_SECONDS
 
 log = structlog.get_logger(__name__)
 

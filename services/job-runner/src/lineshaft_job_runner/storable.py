@@ -6,7 +6,7 @@ One end that it refuses would hold up the ends of all jobs that are stored with 
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lineshaft_contracts.jobs import RESULT_BYTES_MAX, JobError, Progress
@@ -17,7 +17,9 @@ BIGINT_MAX = 2**63 - 1
 INTEGER_MAX = 2**31 - 1
 CODE_MAX = 100
 MESSAGE_MAX = 2_000
+CHECKPOINT_BYTES_MAX = RESULT_BYTES_MAX
 
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -27,6 +29,14 @@ class UnstorableError(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.error = JobError(code=code, message=message, retryable=False)
+
+
+class _UnwritableError(Exception):
+    """It cannot be written as JSON that the database takes."""
+
+
+class _LargeError(Exception):
+    """It has this many bytes."""
 
 
 def text(value: str) -> str:
@@ -55,20 +65,50 @@ def error(given: JobError) -> JobError:
 def check(result: dict[str, Any], artifacts: Iterable[StoredArtifact] = ()) -> None:
     """Raise UnstorableError: `result_not_storable` or `result_too_large`."""
     try:
-        written = json.dumps(result, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-        size = len(written.encode())
-    except (ValueError, TypeError, RecursionError) as unwritable:
-        raise unstorable(f"{type(unwritable).__name__}: {unwritable}") from unwritable
-    if _ESCAPED_NUL.search(written):
-        raise unstorable("it has a NUL character")
-    if size > RESULT_BYTES_MAX:
+        _written(result)
+    except _UnwritableError as error:
+        raise unstorable(str(error)) from error
+    except _LargeError as error:
         raise UnstorableError(
             "result_too_large",
-            f"The result has {size} bytes, at most {RESULT_BYTES_MAX} are kept: "
+            f"The result has {error} bytes, at most {RESULT_BYTES_MAX} are kept: "
             "write an artifact instead.",
-        )
+        ) from error
     for stored in artifacts:
         _check_artifact(stored)
+
+
+def checkpoint(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy as it will be read again; raises like `check`, with `checkpoint_...`."""
+    try:
+        kept: dict[str, Any] = json.loads(_written(dict(state)))
+    except _UnwritableError as error:
+        raise UnstorableError(
+            "checkpoint_not_storable", text(f"The checkpoint cannot be kept: {error}")[:500]
+        ) from error
+    except _LargeError as error:
+        raise UnstorableError(
+            "checkpoint_too_large",
+            f"The checkpoint has {error} bytes, at most {CHECKPOINT_BYTES_MAX} are kept: "
+            "write an artifact and keep its name.",
+        ) from error
+    return kept
+
+
+def _written(value: dict[str, Any]) -> str:
+    """Write JSON that the database takes."""
+    if not value:
+        return "{}"
+    try:
+        written = _ENCODER.encode(value)
+        size = len(written.encode())
+    except (ValueError, TypeError, RecursionError) as unwritable:
+        raise _UnwritableError(f"{type(unwritable).__name__}: {unwritable}") from unwritable
+    if "\\u0000" in written and _ESCAPED_NUL.search(written):
+        raise _UnwritableError("it has a NUL character")
+    if size > RESULT_BYTES_MAX:
+        raise _LargeError(size)
+    return written
 
 
 def unstorable(why: str) -> UnstorableError:

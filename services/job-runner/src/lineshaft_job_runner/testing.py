@@ -9,9 +9,12 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+from lineshaft_contracts.envelope import Priority, uuid7
 from lineshaft_contracts.jobs import Artifact
 
+from lineshaft_job_runner import storable
 from lineshaft_job_runner.job_type import ColumnType
 from lineshaft_job_runner.sources import SavedQuery, SourceError
 
@@ -139,12 +142,19 @@ class FolderContext:
         *,
         sources: Mapping[str, TableSource] | None = None,
         cancel_after: int | None = None,
+        restored: dict[str, Any] | None = None,
+        children: Mapping[str, int] | None = None,
     ) -> None:
         self.job_id = "00000000-0000-7000-8000-000000000000"
         self.tenant = "acme"
         self.attempt = 1
         self.folder = folder
+        self.restored = restored
+        self.children = children
         self.progressed: list[tuple[int, int, str]] = []
+        self.checkpoints: list[dict[str, Any]] = []
+        self.logged: list[tuple[str, dict[str, Any]]] = []
+        self.submitted: list[tuple[str, dict[str, Any]]] = []
         self._sources = sources or {}
         self._cancel_after = cancel_after
         self._artifacts: dict[str, Artifact] = {}
@@ -152,6 +162,27 @@ class FolderContext:
     def progress(self, done: int, total: int, message: str = "") -> None:
         """Remember how far the work is."""
         self.progressed.append((done, total, message))
+
+    def checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Remember what the next attempt is to be given."""
+        self.checkpoints.append(storable.checkpoint(state))
+
+    def log(self, message: str, **data: Any) -> None:
+        """Remember a line."""
+        self.logged.append((message, data))
+
+    def submit(
+        self,
+        job_type: str,
+        parameters: Mapping[str, Any],
+        *,
+        priority: Priority | None = None,
+        order_key: str | None = None,
+        limit_key: str | None = None,
+    ) -> UUID:
+        """Remember a child."""
+        self.submitted.append((job_type, dict(parameters)))
+        return uuid7()
 
     @property
     def cancelled(self) -> bool:

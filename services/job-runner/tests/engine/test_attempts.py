@@ -16,7 +16,8 @@ from lineshaft_job_runner.catalogue import Catalogue
 from lineshaft_job_runner.child.throttle import Throttle
 from lineshaft_job_runner.context import AttemptContext
 from lineshaft_job_runner.job import ClaimedJob
-from lineshaft_job_runner.job_type import PermanentError
+from lineshaft_job_runner.job_type import Isolation, PermanentError
+from lineshaft_job_runner.running import Running
 
 JOB = ClaimedJob(
     id=uuid7(),
@@ -44,7 +45,8 @@ async def test_an_artifact_with_a_bad_name_is_refused_before_it_is_written(
         replace(JOB, lease_token=uuid4()),
         objects=Objects(tmp_path.as_uri()),
         open_source=no_source,
-        on_progress=lambda _: None,
+        types=Catalogue([]),
+        listener=Running(job=JOB, isolation=Isolation.LOOP),
     )
     with pytest.raises(PermanentError, match="artifact name"):
         async with context.artifact(name, media_type="text/plain"):
@@ -54,7 +56,7 @@ async def test_an_artifact_with_a_bad_name_is_refused_before_it_is_written(
 
 async def test_progress_of_a_child_is_told_seldom_and_its_last_word_always() -> None:
     told: list[int] = []
-    throttle = Throttle(lambda progress: told.append(progress.done))
+    throttle = Throttle[Progress](lambda progress: told.append(progress.done))
     for done in range(10_000):
         throttle(Progress(done=done, total=10_000))
     assert told == [0]
@@ -66,7 +68,7 @@ async def test_progress_of_a_child_is_told_seldom_and_its_last_word_always() -> 
 
 async def test_progress_that_waited_is_told_without_another_word() -> None:
     told: list[int] = []
-    throttle = Throttle(lambda progress: told.append(progress.done))
+    throttle = Throttle[Progress](lambda progress: told.append(progress.done))
     throttle(Progress(done=1))
     throttle(Progress(done=2))
     async with asyncio.timeout(5):

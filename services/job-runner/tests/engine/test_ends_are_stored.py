@@ -130,7 +130,7 @@ class Store:
         if any(self.refuses(outcome) for outcome in outcomes):
             raise asyncpg.DataError("invalid input")
         self.ends |= {o.job.lease_token: o for o in outcomes}
-        return {o.job.id for o in outcomes}
+        return {o.job.lease_token for o in outcomes}
 
     async def promote(self) -> int:
         return 0
@@ -156,17 +156,23 @@ async def running(
     def no_source(_: str) -> Any:
         raise NotImplementedError
 
+    @asynccontextmanager
+    async def open_leases() -> AsyncGenerator[Store]:
+        yield store
+
+    catalogue = Catalogue([type_of(body)])
     executor = LoopExecutor(
         places=places,
         objects=Objects(folder.as_uri()),
-        open_source=no_source,
+        open_source=lambda _: no_source,
+        types=catalogue,
         grace_seconds=0.1,
     )
-    executor._open_source = lambda _: no_source  # pyright: ignore[reportPrivateUsage]
     async with Runner(
         store,
-        Catalogue([type_of(body)]),
+        catalogue,
         {Isolation.LOOP: executor},
+        open_leases=open_leases,
         lease_seconds=lease_seconds,
         stop_grace_seconds=0.1,
     ) as runner:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import os
 import signal
 import socket
@@ -14,14 +15,14 @@ from lineshaft_common.objects import Objects
 
 from lineshaft_job_runner import storable
 from lineshaft_job_runner.catalogue import Catalogue
-from lineshaft_job_runner.child import frames
-from lineshaft_job_runner.child.parent_death import die_with_parent
+from lineshaft_job_runner.child import frames, memory
+from lineshaft_job_runner.child.parent_death import adopt_orphans, die_with_parent
 from lineshaft_job_runner.child.settings import ChildSettings
-from lineshaft_job_runner.child.throttle import Throttle
+from lineshaft_job_runner.child.telling import Telling
 from lineshaft_job_runner.context import AttemptContext
-from lineshaft_job_runner.execution import job_error
+from lineshaft_job_runner.execution import job_error, memory_limit_error
 from lineshaft_job_runner.job import ClaimedJob
-from lineshaft_job_runner.job_type import JobStoppedError
+from lineshaft_job_runner.job_type import JobStoppedError, SnoozeError, WaitForChildrenError
 from lineshaft_job_runner.sources import SourcesFile
 from lineshaft_job_runner.store.plant_sources import open_source
 
@@ -47,40 +48,56 @@ class Child:
             frame = frames.read(line)
             if frame["kind"] == "run":
                 job = frames.read_run(frame)
-                throttle = Throttle(lambda moved: self._writer.write(frames.progress(moved)))
-                context = self._context(job, throttle)
-                attempt = asyncio.create_task(self._run(job, context, throttle))
+                telling = Telling(self._writer.write)
+                context = self._context(job, telling)
+                attempt = asyncio.create_task(self._run(job, context, telling))
             elif context is not None:
                 context.cancel()
         if attempt is not None:
             attempt.cancel()
 
-    def _context(self, job: ClaimedJob, throttle: Throttle) -> AttemptContext:
+    def _context(self, job: ClaimedJob, telling: Telling) -> AttemptContext:
         return AttemptContext(
             job,
             objects=self._objects,
             open_source=partial(open_source, self._sources, tenant=job.tenant),
-            on_progress=throttle,
+            types=self._catalogue,
+            listener=telling,
         )
 
-    async def _run(self, job: ClaimedJob, context: AttemptContext, throttle: Throttle) -> None:
+    async def _run(self, job: ClaimedJob, context: AttemptContext, telling: Telling) -> None:
         try:
-            job_type = self._catalogue.find(job.type)
-            parameters = job_type.parameters.model_validate(job.parameters)
-            result = (await job_type.run(context, parameters)).model_dump(mode="json")
-            storable.check(result, context.stored)
-            answer = frames.succeeded(result, context.stored)
+            answer = await self._work(job, context)
         except storable.UnstorableError as error:
             answer = frames.failed(error.error, "")
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - all are outcomes.
+        except SnoozeError as snooze:
+            answer = frames.snoozed(snooze)
+        except WaitForChildrenError:
+            answer = frames.write("waits")
+        except BaseException as error:  # noqa: BLE001 - all are outcomes, SystemExit too.
             if isinstance(error, JobStoppedError) and context.cancelled:
                 answer = frames.write("stopped")
             else:
                 answer = frames.failed(job_error(error), traceback.format_exc())
-        throttle.flush()
+        telling.flush()
+        sys.stdout.flush()
         self._writer.write(answer)
         with contextlib.suppress(ConnectionError):
             await self._writer.drain()
+
+    async def _work(self, job: ClaimedJob, context: AttemptContext) -> bytes:
+        job_type = self._catalogue.find(job.type)
+        memory.limit(job_type.memory_bytes_max)
+        try:
+            parameters = job_type.parameters.model_validate(job.parameters)
+            result = (await job_type.run(context, parameters)).model_dump(mode="json")
+        except MemoryError:
+            if job_type.memory_bytes_max is None:
+                raise
+            error = memory_limit_error(job_type.memory_bytes_max)
+            return frames.failed(error, traceback.format_exc())
+        storable.check(result, context.stored)
+        return frames.succeeded(result, context.stored)
 
 
 async def main(descriptor: int) -> None:
@@ -90,8 +107,20 @@ async def main(descriptor: int) -> None:
     await Child(reader, writer).serve()
 
 
+def configure_log(descriptor: int) -> None:
+    """Write events where the runner writes its own; the rest of the output is the job's."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
+    lines = os.fdopen(descriptor, "w", buffering=1)
+    os.set_inheritable(descriptor, False)  # noqa: FBT003 - its only argument.
+    with contextlib.redirect_stdout(lines):
+        logs.configure("job-runner", instance=f"child-{os.getpid()}", level="info")
+
+
 if __name__ == "__main__":
     die_with_parent(int(sys.argv[2]))
+    adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The runner decides when a child ends.
-    logs.configure("job-runner", instance=f"child-{os.getpid()}", level="info")
+    configure_log(int(sys.argv[3]))
+    os.set_inheritable(int(sys.argv[1]), False)  # noqa: FBT003 - its only argument.
     asyncio.run(main(int(sys.argv[1])))

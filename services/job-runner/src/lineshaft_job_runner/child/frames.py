@@ -1,17 +1,33 @@
 """What the runner and a child say to each other: JSON lines over a socket pair."""
 
 import json
+import math
+from collections.abc import Mapping
 from typing import Any, Literal
 from uuid import UUID
 
 from lineshaft_contracts.envelope import Priority
 from lineshaft_contracts.jobs import Artifact, JobError, Progress
 
-from lineshaft_job_runner.job import ClaimedJob, StoredArtifact
+from lineshaft_job_runner.job import ClaimedJob, NewJob, StoredArtifact
+from lineshaft_job_runner.job_type import SnoozeError
 
 LINE_BYTES_MAX = 4 * 1024 * 1024
 
-Kind = Literal["run", "stop", "ready", "progress", "succeeded", "failed", "stopped"]
+Kind = Literal[
+    "run",
+    "stop",
+    "ready",
+    "progress",
+    "checkpoint",
+    "log",
+    "submitted",
+    "succeeded",
+    "snoozed",
+    "waits",
+    "failed",
+    "stopped",
+]
 
 
 def write(kind: Kind, **content: Any) -> bytes:
@@ -38,6 +54,8 @@ def run(job: ClaimedJob) -> bytes:
         attempts_max=job.attempts_max,
         timeout_seconds=job.timeout_seconds,
         lease_token=str(job.lease_token),
+        checkpoint=job.checkpoint,
+        children=job.children,
     )
 
 
@@ -55,12 +73,71 @@ def read_run(frame: dict[str, Any]) -> ClaimedJob:
         lease_token=UUID(frame["lease_token"]),
         traceparent=None,
         waited_seconds=0,
+        checkpoint=frame["checkpoint"],
+        children=frame["children"],
     )
 
 
 def progress(moved: Progress) -> bytes:
     """Say how far the attempt is."""
     return write("progress", progress=moved.model_dump())
+
+
+def checkpoint(state: dict[str, Any]) -> bytes:
+    """Say what the next attempt is to be given."""
+    return write("checkpoint", state=state)
+
+
+def log_line(message: str, data: Mapping[str, Any]) -> bytes:
+    """Say what the job wants in the log."""
+    return write("log", message=message, data=_finite(data))
+
+
+def _finite(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Write numbers that JSON does not have as text."""
+    return {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in data.items()
+    }
+
+
+def submitted(child: NewJob) -> bytes:
+    """Hand a child over."""
+    return write(
+        "submitted",
+        id=str(child.id),
+        type=child.type,
+        priority=child.priority.value,
+        parameters=child.parameters,
+        attempts_max=child.attempts_max,
+        timeout_seconds=child.timeout_seconds,
+        order_key=child.order_key,
+        limit_key=child.limit_key,
+    )
+
+
+def read_submitted(frame: dict[str, Any], parent: ClaimedJob) -> NewJob:
+    """Read what `submitted` wrote; whose it is says the runner, not the child."""
+    return NewJob(
+        id=UUID(frame["id"]),
+        tenant=parent.tenant,
+        type=frame["type"],
+        priority=Priority(frame["priority"]),
+        parameters=frame["parameters"],
+        idempotency_key=None,
+        run_at=None,
+        attempts_max=frame["attempts_max"],
+        timeout_seconds=frame["timeout_seconds"],
+        traceparent=parent.traceparent,
+        order_key=frame["order_key"],
+        limit_key=frame["limit_key"],
+        parent_id=parent.id,
+    )
+
+
+def snoozed(snooze: SnoozeError) -> bytes:
+    """Say that the job is to run again later."""
+    return write("snoozed", seconds=snooze.seconds, reason=snooze.reason)
 
 
 def succeeded(result: dict[str, Any], artifacts: list[StoredArtifact]) -> bytes:

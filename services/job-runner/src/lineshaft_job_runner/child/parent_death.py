@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def die_with_parent(parent: int) -> None:
@@ -18,3 +19,8 @@ def die_with_parent(parent: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
     except OSError:
         return  # Not on this system; the runner watches the memory anyway.
+
+
+def adopt_orphans() -> None:
+    """Stay an ancestor of what a job starts, also when it is left behind on purpose."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1)

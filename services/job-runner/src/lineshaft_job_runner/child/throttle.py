@@ -1,39 +1,41 @@
-"""Telling progress often enough for people, and seldom enough for the pipe."""
+"""Telling news often enough for people, and seldom enough for the pipe."""
 
 import asyncio
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
-from lineshaft_contracts.jobs import Progress
+from lineshaft_job_runner.job_log import Allowance
 
-INTERVAL_SECONDS = 0.1
+PER_SECOND = 10.0
+
+News = TypeVar("News")
 
 
-class Throttle:
-    """Passes progress on at most every INTERVAL_SECONDS; the last one always, at `flush`."""
+class Throttle(Generic[News]):
+    """Passes on `at_once` values and PER_SECOND a second after that; the last always, at `flush`.
 
-    def __init__(self, send: Callable[[Progress], None]) -> None:
+    It asks the clock as well as the loop: a job that computes without a pause is told about too.
+    """
+
+    def __init__(self, send: Callable[[News], None], *, at_once: int = 1) -> None:
         self._send = send
-        self._waiting: Progress | None = None
+        self._allowance = Allowance(at_once, PER_SECOND)
+        self._waiting: list[News] = []  # The latest, or nothing.
         self._timer: asyncio.TimerHandle | None = None
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, news: News) -> None:
         """Send it now, or when its time comes unless a later one has taken its place."""
-        self._waiting = progress
-        if self._timer is None:
-            self._tick()
+        self._waiting = [news]
+        if self._allowance.take():
+            self.flush()
+        elif self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(1 / PER_SECOND, self.flush)
 
     def flush(self) -> None:
         """Send what waits; nothing follows by itself."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting is not None:
-            self._send(self._waiting)
-            self._waiting = None
-
-    def _tick(self) -> None:
-        self._timer = None
-        if self._waiting is None:
-            return
-        self.flush()
-        self._timer = asyncio.get_running_loop().call_later(INTERVAL_SECONDS, self._tick)
+        if self._waiting:
+            self._send(self._waiting.pop())
