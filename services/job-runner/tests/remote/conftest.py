@@ -1,13 +1,17 @@
 """A running engine on real servers, and workers that speak to it over AMQP."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+import secrets
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from lineshaft_cli.local import definitions
+from lineshaft_cli.local.endpoints import Endpoints
+from lineshaft_cli.local.virtual_host import Management, with_path
 from lineshaft_common import messaging, postgres
 from lineshaft_common.messaging import RabbitBus
 from lineshaft_common.postgres import Pool
@@ -30,6 +34,7 @@ from lineshaft_contracts.jobs import CancelJob, GetJob, JobAccepted, JobState, J
 from lineshaft_job_runner.__main__ import run_engine
 from lineshaft_job_runner.settings import Settings
 
+ROOT = Path(__file__).parents[4]
 DEADLINE_SECONDS = 30.0
 SOURCE = "/services/test"
 LABELS = "label.print"
@@ -135,13 +140,27 @@ class Platform:
         return {view.name: view for view in answer.job_types}
 
 
+@pytest.fixture(scope="session")
+def remote_amqp_url(rabbitmq_endpoints: Endpoints) -> Generator[str]:
+    """One virtual host for all these tests: each of them waits for what it caused."""
+    if rabbitmq_endpoints.amqp is None or rabbitmq_endpoints.rabbitmq_management is None:
+        pytest.fail("set LINESHAFT_RABBITMQ_MANAGEMENT_URL beside LINESHAFT_AMQP_URL")
+    management = Management(rabbitmq_endpoints.rabbitmq_management)
+    name = f"test-{secrets.token_hex(4)}"
+    management.create(name, definitions.topology(ROOT))
+    try:
+        yield with_path(rabbitmq_endpoints.amqp, name)
+    finally:
+        management.delete(name)
+
+
 @pytest.fixture
 async def platform(
-    fresh_amqp_url: str, postgres_url: str, tmp_path: Path
+    remote_amqp_url: str, postgres_url: str, tmp_path: Path
 ) -> AsyncGenerator[Platform]:
     settings = Settings.model_validate(
         {
-            "amqp_url": fresh_amqp_url,
+            "amqp_url": remote_amqp_url,
             "postgres_url": postgres_url,
             "instance": "one",
             "object_store_url": (tmp_path / "objects").as_uri(),
@@ -154,6 +173,6 @@ async def platform(
         postgres.connect(
             postgres_url, "lineshaft_common", "lineshaft_job_runner", name="t"
         ) as pool,
-        messaging.connect(fresh_amqp_url, name="test") as bus,
+        messaging.connect(remote_amqp_url, name="test") as bus,
     ):
         yield Platform(bus, pool, settings)

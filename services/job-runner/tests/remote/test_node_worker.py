@@ -137,12 +137,12 @@ def example() -> Path:
 
 
 @pytest.fixture
-def worker_url(fresh_amqp_url: str, rabbitmq_endpoints: Endpoints) -> Generator[str]:
+def worker_url(remote_amqp_url: str, rabbitmq_endpoints: Endpoints) -> Generator[str]:
     """The address of the broker for an account with the rights of docs/jobs.md."""
     assert rabbitmq_endpoints.rabbitmq_management is not None
     call = Management(rabbitmq_endpoints.rabbitmq_management)._call
     user, password = f"labels-{secrets.token_hex(4)}", secrets.token_urlsafe(16)
-    parts = urlsplit(fresh_amqp_url)
+    parts = urlsplit(remote_amqp_url)
     place = f"{quote(parts.path.lstrip('/'), safe='')}/{user}"
     call("PUT", f"/users/{user}", {"password": password, "tags": ""})
     try:
