@@ -7,7 +7,6 @@ from lineshaft_common.messaging import Delivery
 from lineshaft_contracts.envelope import PLATFORM_TENANT, Envelope, Unregistered
 from lineshaft_contracts.problems import FieldProblem, Problem
 from lineshaft_event_router.refusal import Refusal, refusal
-from opentelemetry.context import Context
 from pydantic_core import to_json
 
 from .plant_floor import SOURCE, event
@@ -27,7 +26,6 @@ def refused(body: dict[str, Any] | bytes, *, id_: str = "", type_: str = "") -> 
         headers={},
         routing_key="high",
         redelivered=False,
-        context=Context(),
     )
     return refusal("high", delivery, PROBLEM)
 

@@ -40,7 +40,7 @@ async def test_a_structured_event_is_accepted(world: World, headers: dict[str, s
     assert await response.json() == {"accepted": 1, "ids": ["event-1"]}
     (message,) = world.bus.waiting(INGRESS["critical"])
     sent = json.loads(message.body)
-    assert message.properties.message_type == "plant.resource.state-changed.v1"
+    assert message.message_type == "plant.resource.state-changed.v1"
     assert message.headers["tenant"] == sent["tenant"] == "acme"
     assert (sent["data"], sent["severity"]) == ({"state": "running"}, 900)
 

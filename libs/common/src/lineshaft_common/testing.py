@@ -9,14 +9,12 @@ from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from lineshaft_contracts.envelope import Asking, Envelope, Message, Priority, envelop
 from lineshaft_contracts.problems import Problem, ProblemError
 from lineshaft_contracts.topology import TOPOLOGY, Queue, Topology
 
-from lineshaft_common import tracing
 from lineshaft_common.messaging.bus import (
     Answer,
     BatchHandler,
@@ -31,9 +29,9 @@ from lineshaft_common.messaging.bus import (
     UnroutableError,
     traced,
 )
+from lineshaft_common.messaging.codec import Received
 from lineshaft_common.messaging.rabbitmq import accepted, dispatch, respond
 from lineshaft_common.messaging.settling import Settler
-from lineshaft_common.messaging.wire import Received
 
 R = TypeVar("R", bound=Message)
 
@@ -187,20 +185,11 @@ class MemoryBus:
 
     async def _route(self, message: Outgoing) -> PublishError | None:
         self.published.append(message)
-        received = Received(
-            tag=0,
-            exchange=message.exchange,
-            routing_key=message.routing_key,
-            redelivered=False,
-            properties=SimpleNamespace(
-                headers=dict(message.headers),
-                message_id=message.message_id,
-                message_type=message.type,
-                correlation_id=message.correlation_id,
-                reply_to=message.reply_to,
-            ),
-            body=message.body,
-        )
+        received = Received(exchange=message.exchange, routing_key=message.routing_key)
+        received.headers = dict(message.headers)
+        received.message_id, received.message_type = message.message_id, message.type
+        received.correlation_id, received.reply_to = message.correlation_id, message.reply_to
+        received.body = message.body
         taken = [q for q in self._queues.values() if self._takes(q, message)]
         for queue in taken:
             if queue.type == "stream":
@@ -222,15 +211,13 @@ class MemoryBus:
 
     async def _append(self, queue: Queue, received: Received) -> None:
         log = self._logs[queue.name]
-        headers = received.headers
         log.append(
             LogRecord(
                 offset=len(log),
-                type=received.properties.message_type,
-                tenant=str(headers.get("tenant", "")),
+                type=received.message_type,
                 routing_key=received.routing_key,
                 body=received.body,
-                context=tracing.extract(headers.get("traceparent")),
+                headers=received.headers,
             )
         )
         async with self._appended:
@@ -255,7 +242,7 @@ class MemoryBus:
         return replies
 
     async def _reply(self, received: Received, message: Message) -> None:
-        replies = self._replies.get(received.properties.message_id)
+        replies = self._replies.get(received.message_id)
         if replies is not None:
             replies.append(message)
 

@@ -112,10 +112,12 @@ def parse(traceparent: object, tracestate: object = None) -> SpanContext | None:
     )
 
 
-def is_unrecorded(traceparent: object) -> bool:
-    """Whether this is a trace that its first sender decided not to record."""
+def is_recorded(traceparent: object) -> bool | None:
+    """Whether the first sender decided to record this trace; None when it is no trace."""
     match = _TRACEPARENT.match(traceparent) if isinstance(traceparent, str) else None
-    return match is not None and match[1] == "00" and match[4] == "00" and not match[5]
+    if match is None or match[1] != "00" or match[5]:
+        return None if parse(traceparent) is None else True
+    return match[4][1] in "13579bdf"
 
 
 def extract(traceparent: object, tracestate: object = None) -> Context:
@@ -153,10 +155,16 @@ def span(
     attributes: dict[str, Any] | None = None,
 ) -> Generator[Span]:
     """Run a block as a span; an error or a cancellation in it marks the span as failed."""
-    started = tracer().start_span(
-        name, context=parent, kind=kind, links=links, attributes=attributes
-    )
-    token = otel_context.attach(trace.set_span_in_context(started, parent))
+    inside = otel_context.get_current() if parent is None else parent
+    sender = trace.get_current_span(inside)
+    if sender.get_span_context().is_valid and not sender.get_span_context().trace_flags.sampled:
+        started = sender  # Nobody records this trace: it is passed on, and costs no more.
+    else:
+        started = tracer().start_span(
+            name, context=inside, kind=kind, links=links, attributes=attributes
+        )
+        inside = trace.set_span_in_context(started, inside)
+    token = otel_context.attach(inside)
     try:
         yield started
     except BaseException as error:
@@ -164,7 +172,8 @@ def span(
         raise
     finally:
         otel_context.detach(token)
-        started.end()
+        if started is not sender:
+            started.end()
 
 
 def publish(envelope: Envelope[Any], exchange: str, routing_key: str) -> Envelope[Any]:
@@ -173,7 +182,7 @@ def publish(envelope: Envelope[Any], exchange: str, routing_key: str) -> Envelop
     A message that already carries a trace keeps it as parent; one outside any trace starts none.
     A trace that is not recorded is passed on as it is.
     """
-    if is_unrecorded(envelope.traceparent):
+    if envelope.traceparent is not None and is_recorded(envelope.traceparent) is False:
         return envelope
     carried = parse(envelope.traceparent, envelope.tracestate)
     parent = otel_context.get_current()
@@ -202,10 +211,15 @@ def publish(envelope: Envelope[Any], exchange: str, routing_key: str) -> Envelop
 
 
 @contextmanager
-def process(queue: str, contexts: Sequence[Context], *, name: str = "process") -> Generator[Span]:
-    """Run a handler as a CONSUMER span: child of the sender for one message, links for more."""
+def process(
+    queue: str, contexts: Sequence[Context], *, name: str = "process", messages: int = 1
+) -> Generator[Span]:
+    """Run a handler as a CONSUMER span: child of the sender for one message, links for more.
+
+    Of many messages only the senders whose traces are recorded need to be given.
+    """
     parent, links = EMPTY, list[Link]()
-    if len(contexts) == 1:
+    if messages == len(contexts) == 1:
         parent = contexts[0]
     else:
         for context in contexts[:128]:
@@ -221,7 +235,7 @@ def process(queue: str, contexts: Sequence[Context], *, name: str = "process") -
             "messaging.system": "rabbitmq",
             "messaging.operation.type": "process",
             "messaging.destination.name": queue,
-            "messaging.batch.message_count": len(contexts),
+            "messaging.batch.message_count": messages,
         },
     ) as consumer:
         yield consumer

@@ -116,7 +116,6 @@ class Delivery(Generic[D]):
     __slots__ = (
         "_reply",
         "body",
-        "context",
         "envelope",
         "headers",
         "parked",
@@ -132,7 +131,6 @@ class Delivery(Generic[D]):
         headers: Mapping[str, Any],
         routing_key: str,
         redelivered: bool,
-        context: Context,
         reply: Callable[[Message], Awaitable[None]] | None = None,
     ) -> None:
         self.envelope = envelope
@@ -140,8 +138,6 @@ class Delivery(Generic[D]):
         self.headers = headers
         self.routing_key = routing_key
         self.redelivered = redelivered
-        self.context = context
-        """The trace that the sender was in."""
         self.parked: tuple[str, str] | None = None
         self._reply = reply
 
@@ -149,6 +145,22 @@ class Delivery(Generic[D]):
     def data(self) -> D:
         """The message inside the envelope."""
         return self.envelope.data
+
+    @property
+    def context(self) -> Context:
+        """The trace that the sender was in."""
+        return tracing.extract(self.headers.get("traceparent"), self.headers.get("tracestate"))
+
+    @property
+    def traceparent(self) -> str | None:
+        """The same as text, for who only passes it on; None when it is no trace context."""
+        carried = self.headers.get("traceparent")
+        return None if tracing.parse(carried) is None else carried
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the trace that it carries is one that is recorded."""
+        return tracing.is_recorded(self.headers.get("traceparent")) is True
 
     @property
     def is_answerable(self) -> bool:
@@ -165,16 +177,25 @@ class Delivery(Generic[D]):
             await self._reply(message)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class LogRecord:
     """One entry of a retained log, undecoded."""
 
     offset: int
     type: str
-    tenant: str
     routing_key: str
     body: bytes
-    context: Context
+    headers: Mapping[str, Any]
+
+    @property
+    def tenant(self) -> str:
+        """Whom it belongs to, as the writer says."""
+        return str(self.headers.get("tenant", ""))
+
+    @property
+    def context(self) -> Context:
+        """The trace that the sender was in."""
+        return tracing.extract(self.headers.get("traceparent"), self.headers.get("tracestate"))
 
 
 @dataclass(frozen=True, kw_only=True)

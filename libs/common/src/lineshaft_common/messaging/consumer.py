@@ -5,14 +5,14 @@ import contextlib
 from collections import deque
 
 import structlog
-from aio_pika.abc import AbstractConnection
 from lineshaft_contracts.topology import Queue
 from prometheus_client import Gauge
 
+from lineshaft_common.messaging.codec import Received
 from lineshaft_common.messaging.link import Link
 from lineshaft_common.messaging.settling import Settler
 from lineshaft_common.messaging.topology import declare_queue
-from lineshaft_common.messaging.wire import FastChannel, Received
+from lineshaft_common.messaging.wire import Connection, FastChannel
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ class Consumer:
         self._channel: FastChannel | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def open(self, connection: AbstractConnection) -> None:
+    async def open(self, connection: Connection) -> None:
         """Declare the queue and consume it on a fresh channel."""
         self._received.clear()
         await declare_queue(connection, self._queue)

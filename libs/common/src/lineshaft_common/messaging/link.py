@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
-import aio_pika
 import structlog
-from aio_pika.abc import AbstractConnection
 from prometheus_client import Counter, Gauge
 from yarl import URL
+
+from lineshaft_common.messaging import wire
+from lineshaft_common.messaging.wire import Connection
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +28,7 @@ RECONNECTS = Counter("lineshaft_amqp_reconnects_total", "Connections lost", ["co
 class LinkUser(Protocol):
     """Something that lives on a connection and is rebuilt with every new one."""
 
-    async def open(self, connection: AbstractConnection) -> None:
+    async def open(self, connection: Connection) -> None:
         """Declare, consume, be ready; called again after each reconnect."""
         ...
 
@@ -46,7 +47,7 @@ class Link:
         self._url = url
         self.name = name
         self._users: list[LinkUser] = []
-        self._connection: AbstractConnection | None = None
+        self._connection: Connection | None = None
         self._up = asyncio.Event()
         self._broken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -58,7 +59,7 @@ class Link:
         return self._up.is_set()
 
     @property
-    def connection(self) -> AbstractConnection | None:
+    def connection(self) -> Connection | None:
         """The connection of now; None while there is none."""
         return self._connection if self._up.is_set() else None
 
@@ -127,16 +128,10 @@ class Link:
         url = URL(self._url)
         if "heartbeat" not in url.query:
             url = url.update_query(heartbeat=HEARTBEAT_SECONDS)
-        connection = await aio_pika.connect(
-            url,
-            timeout=CONNECT_TIMEOUT_SECONDS,
-            client_properties={"connection_name": self.name},
-        )
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            connection = await wire.connect(url, self.name)
         self._connection = connection
-        transport: Any = connection.transport
-        transport.connection.closing.add_done_callback(
-            lambda _: self.restart("closed by the broker")
-        )
+        connection.raw.closing.add_done_callback(lambda _: self.restart("closed by the broker"))
         async with self._lock:
             for user in list(self._users):
                 async with asyncio.timeout(OPEN_TIMEOUT_SECONDS):
@@ -154,4 +149,4 @@ class Link:
         if connection is not None:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(2):
-                    await connection.close()
+                    await connection.raw.close()

@@ -1,10 +1,11 @@
 """Publishing with confirms: what gathers while one write is under way goes out in the next."""
 
 import asyncio
-from collections import OrderedDict, deque
+import time
+from collections import deque
 from collections.abc import Sequence
+from typing import Final
 
-from aio_pika.abc import AbstractConnection
 from prometheus_client import Counter
 
 from lineshaft_common.messaging.bus import (
@@ -17,7 +18,7 @@ from lineshaft_common.messaging.bus import (
     UnsendableError,
 )
 from lineshaft_common.messaging.link import Link
-from lineshaft_common.messaging.wire import FastChannel
+from lineshaft_common.messaging.wire import Connection, FastChannel
 
 WRITE_MESSAGES_MAX = 500
 WAITING_MESSAGES_MAX = 20_000
@@ -25,29 +26,35 @@ WAITING_MESSAGES_MAX = 20_000
 PUBLISHED = Counter("lineshaft_amqp_published_total", "Messages by outcome", ["outcome"])
 CONFIRMED = PUBLISHED.labels("confirmed")
 
+NOT_WRITTEN: Final = UnavailableError("the broker was not reachable in time")
+NOT_CONFIRMED: Final = OutcomeUnknownError("no confirm came in time")
+LOST: Final = OutcomeUnknownError("the connection was lost before a confirm")
 
-class _Ticket:
+
+class Ticket:
     """The outcomes of the messages of one call, and the future that waits for all of them."""
 
-    __slots__ = ("abandoned", "done", "open", "outcomes", "written")
+    __slots__ = ("abandoned", "done", "open", "outcomes")
 
     def __init__(self, count: int) -> None:
-        self.outcomes: list[PublishError | None] = [None] * count
-        self.open = set(range(count))
-        self.written = set[int]()
+        self.outcomes: list[PublishError | None] = [NOT_WRITTEN] * count
+        """What is to be said of each if nothing more happens."""
+        self.open = count
         self.abandoned = False
         """Nobody waits any longer: what was not written yet is not sent."""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def settle(self, index: int, error: PublishError | None) -> None:
-        self.open.discard(index)
+        """Say what became of one message."""
+        self.open -= 1
         if not self.abandoned:
             self.outcomes[index] = error
         if not self.open and not self.done.done():
             self.done.set_result(None)
 
 
-_Waiting = tuple[Outgoing, _Ticket, int]
+_Waiting = tuple[Outgoing, Ticket | None, int]
+"""A message, and whom to tell (nobody, for a reply) under which index."""
 
 
 class Publisher:
@@ -57,21 +64,23 @@ class Publisher:
         self._link = link
         self.channel: FastChannel | None = None
         self._waiting: deque[_Waiting] = deque()
-        self._unconfirmed: OrderedDict[int, _Waiting] = OrderedDict()
-        self._tag_of: dict[str, int] = {}
+        self._unconfirmed: dict[int, _Waiting] = {}
+        self._oldest = 1
+        """The first tag that may be unconfirmed."""
         self._returned: dict[int, str] = {}
         self._wake = asyncio.Event()
         self._space = asyncio.Event()
         self._space.set()
         self._pump: asyncio.Task[None] | None = None
 
-    async def open(self, connection: AbstractConnection) -> None:
+    async def open(self, connection: Connection) -> None:
         """Take a fresh channel; what waits is sent on it, in the order it came."""
-        channel = await FastChannel.open(connection)
+        channel = await FastChannel.open(connection, confirms=True)
         channel.on_confirm = self._on_confirm
         channel.on_return = self._on_return
         channel.on_fault = self._link.restart
         await self._prepare(channel)
+        self._oldest = channel.next_tag
         self.channel = channel
         self._pump = asyncio.create_task(self._run(channel), name=f"publish-{self._link.name}")
 
@@ -84,13 +93,10 @@ class Publisher:
         if self._pump is not None:
             self._pump.cancel()
             self._pump = None
-        unconfirmed, self._unconfirmed = self._unconfirmed, OrderedDict()
-        self._tag_of.clear()
+        unconfirmed, self._unconfirmed = self._unconfirmed, {}
         self._returned.clear()
         for _, ticket, index in unconfirmed.values():
-            self._settle(
-                ticket, index, OutcomeUnknownError("the connection was lost before a confirm")
-            )
+            self._fail(ticket, index, LOST)
         self._make_space()
 
     async def publish_many(
@@ -99,36 +105,29 @@ class Publisher:
         """Send in order; the outcome of each message, None meaning that the broker has it."""
         if not messages:
             return []
-        ticket = _Ticket(len(messages))
+        ticket = Ticket(len(messages))
         try:
             async with asyncio.timeout(deadline_seconds):
-                await self._space.wait()
-                self._waiting.extend((m, ticket, i) for i, m in enumerate(messages))
-                self._make_space()
-                self._wake.set()
+                await self._enqueue(messages, ticket)
                 await ticket.done
         except TimeoutError:
-            self._give_up(ticket)
-        except asyncio.CancelledError:
-            self._give_up(ticket)
-            raise
+            pass
+        finally:
+            ticket.abandoned = True
         return ticket.outcomes
+
+    async def _enqueue(self, messages: Sequence[Outgoing], ticket: Ticket) -> None:
+        """Put messages in line, once there is space."""
+        await self._space.wait()
+        self._waiting.extend([(m, ticket, i) for i, m in enumerate(messages)])
+        self._make_space()
+        self._wake.set()
 
     def send(self, message: Outgoing) -> None:
         """Send without waiting for an outcome: replies, whose loss the asker's deadline covers."""
         if self.channel is not None and self._space.is_set():
-            self._waiting.append((message, _Ticket(1), 0))
+            self._waiting.append((message, None, 0))
             self._wake.set()
-
-    def _give_up(self, ticket: _Ticket) -> None:
-        """Say of each message that has no outcome yet whether it may have been sent."""
-        ticket.abandoned = True
-        for index in ticket.open:
-            ticket.outcomes[index] = (
-                OutcomeUnknownError("no confirm came in time")
-                if index in ticket.written
-                else UnavailableError("the broker was not reachable in time")
-            )
 
     def _make_space(self) -> None:
         if len(self._waiting) + len(self._unconfirmed) < WAITING_MESSAGES_MAX:
@@ -152,53 +151,63 @@ class Publisher:
 
     def _take(self, channel: FastChannel) -> list[bytes]:
         """Encode the next messages, and note under which tag each will be confirmed."""
-        tag = channel.next_tag
+        tag, now = channel.next_tag, int(time.time())
         encoded = list[bytes]()
         for _ in range(min(len(self._waiting), WRITE_MESSAGES_MAX)):
             entry = self._waiting.popleft()
             message, ticket, index = entry
-            if ticket.abandoned:
+            if ticket is not None and ticket.abandoned:
                 continue
             try:
-                encoded.append(channel.encode(message))
+                encoded.append(channel.encode(message, now))
             except UnsendableError as error:  # It must not hold up the others.
-                self._settle(ticket, index, error)
+                self._fail(ticket, index, error)
                 continue
-            ticket.written.add(index)
+            if ticket is not None:
+                ticket.outcomes[index] = NOT_CONFIRMED
             self._unconfirmed[tag] = entry
-            self._tag_of[message.message_id] = tag
             tag += 1
         self._make_space()
         return encoded
 
     def _on_confirm(self, tag: int, multiple: bool, positive: bool) -> None:
-        tags = [tag] if not multiple and tag in self._unconfirmed else list[int]()
-        if multiple:
-            for unconfirmed in self._unconfirmed:  # They are in the order of their tags.
-                if unconfirmed > tag:
-                    break
-                tags.append(unconfirmed)
-        for confirmed in tags:
-            message, ticket, index = self._unconfirmed.pop(confirmed)
-            self._tag_of.pop(message.message_id, None)
-            error: PublishError | None = None
+        confirmed = 0
+        for number in range(self._oldest, tag + 1) if multiple else (tag,):
+            entry = self._unconfirmed.pop(number, None)
+            if entry is None:
+                continue
+            message, ticket, index = entry
+            reason = self._returned.pop(number, None) if self._returned else None
             if not positive:
-                error = RefusedError(f"the broker refused {message.type} for {message.exchange!r}")
-            elif (reason := self._returned.pop(confirmed, None)) is not None:
-                error = UnroutableError(
-                    f"no queue takes {message.type} from {message.exchange!r} "
-                    f"with key {message.routing_key!r} ({reason})"
-                )
-            self._settle(ticket, index, error)
+                refusal = f"the broker refused {message.type} for {message.exchange!r}"
+                self._fail(ticket, index, RefusedError(refusal))
+            elif reason is not None:
+                self._fail(ticket, index, _unroutable(message, reason))
+            else:
+                confirmed += 1
+                if ticket is not None:
+                    ticket.settle(index, None)
+        if multiple:
+            self._oldest = max(self._oldest, tag + 1)
+        CONFIRMED.inc(confirmed)
         self._make_space()
 
-    def _on_return(self, message_id: str | None, reason: str) -> None:
-        tag = self._tag_of.get(message_id or "")
-        if tag is not None:
-            self._returned[tag] = reason
+    def _on_return(self, message_id: str, reason: str) -> None:
+        """Note it until the confirm: the oldest of this id that has not come back yet."""
+        for tag, (message, _, _) in self._unconfirmed.items():
+            if message.message_id == message_id and tag not in self._returned:
+                self._returned[tag] = reason
+                return
 
     @staticmethod
-    def _settle(ticket: _Ticket, index: int, error: PublishError | None) -> None:
-        outcome = CONFIRMED if error is None else PUBLISHED.labels(type(error).__name__)
-        outcome.inc()
-        ticket.settle(index, error)
+    def _fail(ticket: Ticket | None, index: int, error: PublishError) -> None:
+        PUBLISHED.labels(type(error).__name__).inc()
+        if ticket is not None:
+            ticket.settle(index, error)
+
+
+def _unroutable(message: Outgoing, reason: str) -> UnroutableError:
+    return UnroutableError(
+        f"no queue takes {message.type} from {message.exchange!r} "
+        f"with key {message.routing_key!r} ({reason})"
+    )

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import structlog
-from aio_pika.abc import AbstractConnection
 from lineshaft_contracts.envelope import Asking, Envelope, Message, Priority
 from lineshaft_contracts.problems import Problem, ProblemError
 from lineshaft_contracts.topology import TOPOLOGY, Queue, Topology
@@ -28,12 +27,13 @@ from lineshaft_common.messaging.bus import (
     UnavailableError,
     traced,
 )
+from lineshaft_common.messaging.codec import Received
 from lineshaft_common.messaging.consumer import Consumer
 from lineshaft_common.messaging.link import Link
 from lineshaft_common.messaging.publisher import Publisher
 from lineshaft_common.messaging.rpc import Asker, reply_message
 from lineshaft_common.messaging.settling import Settler
-from lineshaft_common.messaging.wire import Received
+from lineshaft_common.messaging.wire import Connection
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,7 @@ class _Declarer:
     def __init__(self, topology_: Topology) -> None:
         self._topology = topology_
 
-    async def open(self, connection: AbstractConnection) -> None:
+    async def open(self, connection: Connection) -> None:
         await topology.declare(connection, self._topology)
 
     def lost(self) -> None:
@@ -166,10 +166,13 @@ class RabbitBus:
                     respond(handlers.get(delivery.envelope.type), delivery, queue.name)
                 )
                 self._questions.add(task)
-                task.add_done_callback(self._questions.discard)
-                task.add_done_callback(lambda _: slots.release())
+                task.add_done_callback(end)
 
-        async with self._consume(queue, start, batch_max=concurrency):
+        def end(task: asyncio.Task[None]) -> None:
+            self._questions.discard(task)
+            slots.release()
+
+        async with self._consume(queue, start, batch_max=concurrency, spans=False):
             yield
 
     @asynccontextmanager
@@ -187,13 +190,12 @@ class RabbitBus:
         if connection is None:
             raise UnavailableError("not connected to the broker")
         async with asyncio.timeout(5):
-            channel = await connection.channel(publisher_confirms=False)
+            raw: Any = await connection.raw.channel(publisher_confirms=False)
         try:
-            raw: Any = await channel.get_underlay_channel()
             declared: Any = await raw.queue_declare(queue.name, passive=True, timeout=5)
             return declared.message_count, declared.consumer_count
         finally:
-            await channel.close()
+            await raw.close()
 
     async def check(self) -> None:
         """See `Bus.check`."""
@@ -201,13 +203,19 @@ class RabbitBus:
         if connection is None or not self._consuming.is_up:
             raise UnavailableError("not connected to the broker")
         async with asyncio.timeout(CHECK_DEADLINE_SECONDS):
-            await (await connection.channel(publisher_confirms=False)).close()
+            await (await connection.raw.channel(publisher_confirms=False)).close()
 
     @asynccontextmanager
     async def _consume(
-        self, queue: Queue, handle: BatchHandler, *, batch_max: int, raw: bool = False
+        self,
+        queue: Queue,
+        handle: BatchHandler,
+        *,
+        batch_max: int,
+        raw: bool = False,
+        spans: bool = True,
     ) -> AsyncGenerator[None]:
-        settler = Settler(queue, handle, self._publisher, raw=raw, reply=self._reply)
+        settler = Settler(queue, handle, self._publisher, reply=self._reply, raw=raw, spans=spans)
         consumer = Consumer(self._consuming, queue, settler, batch_max=batch_max)
         await self._consuming.add(consumer)
         try:

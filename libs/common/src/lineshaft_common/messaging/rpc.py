@@ -10,11 +10,11 @@ from lineshaft_contracts.problems import Problem, ProblemError
 from lineshaft_contracts.registry import contract_of
 from pydantic import ValidationError
 
-from lineshaft_common import tracing
-from lineshaft_common.messaging.bus import NoReplyError, Outgoing, outgoing
+from lineshaft_common.messaging.bus import NoReplyError, Outgoing, PublishError, traced
+from lineshaft_common.messaging.codec import Received
 from lineshaft_common.messaging.link import Link
-from lineshaft_common.messaging.publisher import Publisher
-from lineshaft_common.messaging.wire import FastChannel, Received
+from lineshaft_common.messaging.publisher import Publisher, Ticket
+from lineshaft_common.messaging.wire import FastChannel
 
 R = TypeVar("R", bound=Message)
 
@@ -24,12 +24,34 @@ _REPLY_ADDRESS = re.compile(r"^amq\.rabbitmq\.reply-to\.[A-Za-z0-9+/=_.-]{20,200
 QUESTIONS_MAX = 5_000
 
 
+class _Question:
+    """An open question: the replies so far, and the future that waits for the last of them."""
+
+    __slots__ = ("done", "replies", "replies_max")
+
+    def __init__(self, replies_max: int) -> None:
+        self.replies: list[Received] = []
+        self.replies_max = replies_max
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def add(self, reply: Received) -> None:
+        if not self.done.done():
+            self.replies.append(reply)
+            if len(self.replies) == self.replies_max:
+                self.done.set_result(None)
+
+    def refuse(self, error: PublishError | None) -> None:
+        """End it when the question was not published."""
+        if error is not None and not self.done.done():
+            self.done.set_exception(error)
+
+
 class Asker(Publisher):
     """A publisher whose channel also takes the replies, as direct reply-to asks for."""
 
     def __init__(self, link: Link) -> None:
         super().__init__(link)
-        self._open: dict[str, asyncio.Queue[Received]] = {}
+        self._open: dict[str, _Question] = {}
 
     async def _prepare(self, channel: FastChannel) -> None:
         """Listen for replies first: the broker refuses a question from who does not."""
@@ -49,83 +71,48 @@ class Asker(Publisher):
         """Send and collect up to `replies_max` replies, or those that came before the deadline."""
         if len(self._open) >= QUESTIONS_MAX:
             raise NoReplyError("too many questions are open")
-        asked_id = str(uuid7())
-        replies: asyncio.Queue[Received] = asyncio.Queue(replies_max)
-        self._open[asked_id] = replies
-        collected: list[Message] = []
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + deadline_seconds
+        message = _asked(question, tenant, source, priority, deadline_seconds)
+        asked = self._open[message.message_id] = _Question(replies_max)
+        ticket = Ticket(1)
+        # One wait for both: a reply says that the broker had the question, too.
+        ticket.done.add_done_callback(lambda _: asked.refuse(ticket.outcomes[0]))
         try:
-            message = self._question(
-                question,
-                tenant=tenant,
-                source=source,
-                priority=priority,
-                asked_id=asked_id,
-                deadline_seconds=deadline_seconds,
-            )
-            (error,) = await self.publish_many([message], deadline_seconds=deadline_seconds)
-            if error is not None:
-                raise error
-            async with asyncio.timeout_at(ends):
-                while len(collected) < replies_max:
-                    collected.append(_read_reply(await replies.get(), question.reply))
+            async with asyncio.timeout(deadline_seconds):
+                await self._enqueue([message], ticket)
+                await asked.done
         except TimeoutError:
-            if not collected:
-                raise NoReplyError(
+            if not asked.replies:
+                raise ticket.outcomes[0] or NoReplyError(
                     f"no reply to {question.type} within {deadline_seconds:g} s"
                 ) from None
         finally:
-            del self._open[asked_id]
-        return collected
-
-    @staticmethod
-    def _question(
-        question: Asking[Any],
-        *,
-        tenant: str,
-        source: str,
-        priority: Priority,
-        asked_id: str,
-        deadline_seconds: float,
-    ) -> Outgoing:
-        contract = contract_of(type(question))
-        durable = contract.durable
-        envelope = envelop(
-            question,
-            source=source,
-            tenant=tenant,
-            priority=priority,
-            # A command outlives its asker; a question is worthless after the deadline.
-            expirytime=None
-            if durable
-            else datetime.now(UTC) + timedelta(seconds=deadline_seconds),
-        )
-        exchange = contract.exchange.name if contract.exchange else ""
-        message = outgoing(tracing.publish(envelope, exchange, envelope.key))
-        return Outgoing(
-            exchange=message.exchange,
-            routing_key=message.routing_key,
-            type=message.type,
-            message_id=message.message_id,
-            body=message.body,
-            headers=message.headers,
-            priority=message.priority,
-            persistent=durable,
-            time_to_live_milliseconds=None if durable else max(1, int(deadline_seconds * 1000)),
-            correlation_id=asked_id,
-            reply_to=REPLY_TO,
-            app_id=message.app_id,
-        )
+            ticket.abandoned = True
+            del self._open[message.message_id]
+        return [_read_reply(reply, question.reply) for reply in asked.replies]
 
     def _on_reply(self, received: Received) -> None:
-        waiting = self._open.get(str(received.properties.correlation_id))
-        if waiting is not None and not waiting.full():
-            waiting.put_nowait(received)
+        asked = self._open.get(received.correlation_id or "")
+        if asked is not None:
+            asked.add(received)
+
+
+def _asked(
+    question: Asking[Any], tenant: str, source: str, priority: Priority, deadline_seconds: float
+) -> Outgoing:
+    durable = contract_of(type(question)).durable
+    # A command outlives its asker; a question is worthless after the deadline.
+    expiry = None if durable else datetime.now(UTC) + timedelta(seconds=deadline_seconds)
+    message = traced(
+        envelop(question, source=source, tenant=tenant, priority=priority, expirytime=expiry)
+    )
+    message.correlation_id = message.message_id
+    message.reply_to = REPLY_TO
+    message.time_to_live_milliseconds = None if durable else max(1, int(deadline_seconds * 1000))
+    return message
 
 
 def _read_reply(received: Received, model: type[Message]) -> Message:
-    type_ = received.properties.message_type
+    type_ = received.message_type
     if type_ not in {Problem.type, model.type}:
         raise ProblemError(
             Problem(code="unexpected_reply", title="The answer has the wrong type", status=502)
@@ -145,8 +132,8 @@ def reply_message(received: Received, message: Message) -> Outgoing | None:
 
     A reply is its data alone: the question's correlation id ties it to an envelope.
     """
-    reply_to = received.properties.reply_to
-    if not isinstance(reply_to, str) or not _REPLY_ADDRESS.match(reply_to):
+    reply_to = received.reply_to
+    if reply_to is None or not _REPLY_ADDRESS.match(reply_to):
         return None
     return Outgoing(
         exchange="",
@@ -156,5 +143,5 @@ def reply_message(received: Received, message: Message) -> Outgoing | None:
         body=message.__pydantic_serializer__.to_json(message),
         persistent=False,
         mandatory=False,
-        correlation_id=received.properties.correlation_id,
+        correlation_id=received.correlation_id,
     )

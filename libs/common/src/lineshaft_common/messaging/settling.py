@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from lineshaft_common import tracing
 from lineshaft_common.messaging.bus import Delivery, Outgoing, PublishError
-from lineshaft_common.messaging.wire import Received
+from lineshaft_common.messaging.codec import Received
 from lineshaft_common.transient import is_outage, is_transient
 
 log = structlog.get_logger(__name__)
@@ -55,13 +55,23 @@ class Settler:
     """
 
     def __init__(
-        self, queue: Queue, handle: Deliver, publisher: Publishes, *, raw: bool, reply: Reply
+        self,
+        queue: Queue,
+        handle: Deliver,
+        publisher: Publishes,
+        *,
+        reply: Reply,
+        raw: bool = False,
+        spans: bool = True,
     ) -> None:
         self._queue = queue
         self._handle = handle
         self._publisher = publisher
         self._raw = raw
         self._reply = reply
+        self._spans = spans
+        """Whether a batch is a span; not where each message becomes one of its own."""
+        self._handled = CONSUMED.labels(queue.name, "handled")
 
     async def settle(self, batch: list[Received]) -> None:
         """Handle or dead-letter every message; return only when all may be acknowledged."""
@@ -93,7 +103,11 @@ class Settler:
         while True:
             deliveries = [delivery for _, delivery in pairs]
             try:
-                with tracing.process(self._queue.name, [d.context for d in deliveries]):
+                if self._spans:
+                    senders = [d.context for d in deliveries if len(pairs) == 1 or d.is_recorded]
+                    with tracing.process(self._queue.name, senders, messages=len(pairs)):
+                        await self._handle(deliveries)
+                else:
                     await self._handle(deliveries)
             except Exception as error:
                 rounds += 1
@@ -119,7 +133,7 @@ class Settler:
                 if delivery.parked is not None:
                     parked += 1
                     await self._dead_letter(received, *delivery.parked)
-            CONSUMED.labels(self._queue.name, "handled").inc(len(pairs) - parked)
+            self._handled.inc(len(pairs) - parked)
             return True
 
     async def _try_alone(self, received: Received, delivery: Delivery[Any]) -> None:
@@ -142,25 +156,24 @@ class Settler:
                 return
 
     def _read(self, received: Received) -> Delivery[Any]:
-        headers, properties = received.headers, received.properties
+        headers = received.headers
         envelope: Envelope[Any]
         if self._raw:
             envelope = Envelope[Unregistered].model_construct(
-                id=str(properties.message_id or ""),
-                type=str(properties.message_type or ""),
+                id=received.message_id,
+                type=received.message_type,
                 source="",
                 data=Unregistered(),
             )
         else:
-            envelope = read(str(properties.message_type or ""), received.body)
+            envelope = read(received.message_type, received.body)
         return Delivery[Any](
             envelope=envelope,
             body=received.body,
             headers=headers,
             routing_key=received.routing_key,
             redelivered=received.redelivered,
-            context=tracing.extract(headers.get("traceparent"), headers.get("tracestate")),
-            reply=partial(self._reply, received) if properties.reply_to else None,
+            reply=partial(self._reply, received) if received.reply_to else None,
         )
 
     async def _dead_letter(self, received: Received, code: str, detail: str) -> None:
@@ -186,12 +199,11 @@ def dead_letter(received: Received, queue: Queue, code: str, detail: str) -> Out
         for name in ("tenant", "traceparent", "tracestate")
         if isinstance(value := received.headers.get(name), str) and len(value) <= 512
     }
-    properties = received.properties
     return Outgoing(
         exchange=DEAD_LETTER.name,
         routing_key=queue.dead_letter or "dead-letters",
-        type=_short(properties.message_type),
-        message_id=_short(properties.message_id),
+        type=received.message_type,
+        message_id=received.message_id,
         body=received.body,
         headers={
             **kept,
@@ -208,8 +220,3 @@ def dead_letter(received: Received, queue: Queue, code: str, detail: str) -> Out
 def _deliveries(received: Received) -> int:
     count = received.headers.get("x-delivery-count", 0)
     return count if isinstance(count, int) else 0
-
-
-def _short(value: object) -> str:
-    """Cut a text to what an AMQP short string holds: 255 bytes."""
-    return str(value or "").encode(errors="replace")[:255].decode(errors="ignore")

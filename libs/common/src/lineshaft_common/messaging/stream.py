@@ -5,14 +5,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from aio_pika.abc import AbstractConnection
 from lineshaft_contracts.topology import Queue
 
-from lineshaft_common import tracing
 from lineshaft_common.messaging.bus import LogRecord, Start
+from lineshaft_common.messaging.codec import Received
 from lineshaft_common.messaging.link import Link
 from lineshaft_common.messaging.topology import declare_queue
-from lineshaft_common.messaging.wire import FastChannel, Received
+from lineshaft_common.messaging.wire import Connection, FastChannel
 
 PREFETCH = 500
 OPEN_TIMEOUT_SECONDS = 20.0
@@ -33,7 +32,7 @@ class _Reader:
         self._records: asyncio.Queue[tuple[LogRecord, int]] = asyncio.Queue()
         self._channel: FastChannel | None = None
 
-    async def open(self, connection: AbstractConnection) -> None:
+    async def open(self, connection: Connection) -> None:
         await declare_queue(connection, self._queue)
         self._records = asyncio.Queue()
         channel = await FastChannel.open(connection, prefetch=PREFETCH)
@@ -59,11 +58,10 @@ class _Reader:
             return
         record = LogRecord(
             offset=offset,
-            type=str(received.properties.message_type or ""),
-            tenant=str(headers.get("tenant", "")),
+            type=received.message_type,
             routing_key=received.routing_key,
             body=received.body,
-            context=tracing.extract(headers.get("traceparent"), headers.get("tracestate")),
+            headers=headers,
         )
         # A chunk of the stream is delivered whole: what lies before the start is skipped here.
         if (

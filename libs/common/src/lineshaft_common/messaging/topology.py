@@ -2,27 +2,26 @@
 
 from typing import Any
 
-from aio_pika.abc import AbstractConnection
 from lineshaft_contracts.topology import Exchange, Queue, Topology
 
+from lineshaft_common.messaging.wire import Connection
 
-async def declare(connection: AbstractConnection, topology: Topology) -> None:
+
+async def declare(connection: Connection, topology: Topology) -> None:
     """Declare everything; a no-op where it is there already."""
-    channel = await connection.channel(publisher_confirms=False)
-    raw: Any = await channel.get_underlay_channel()
+    raw: Any = await connection.raw.channel(publisher_confirms=False)
     for exchange in topology.exchanges:
         await _declare_exchange(raw, exchange)
     for queue in topology.queues:
         await _declare_queue(raw, queue)
-    await channel.close()
+    await raw.close()
 
 
-async def declare_queue(connection: AbstractConnection, queue: Queue) -> None:
+async def declare_queue(connection: Connection, queue: Queue) -> None:
     """Declare one queue and its bindings; its exchanges are there."""
-    channel = await connection.channel(publisher_confirms=False)
-    raw: Any = await channel.get_underlay_channel()
+    raw: Any = await connection.raw.channel(publisher_confirms=False)
     await _declare_queue(raw, queue)
-    await channel.close()
+    await raw.close()
 
 
 async def _declare_exchange(raw: Any, exchange: Exchange) -> None:
