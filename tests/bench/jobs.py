@@ -1,96 +1,97 @@
-"""Durable jobs per second: submitted over AMQP, run as no-ops, their ends stored. `make bench`.
+"""Durable jobs per second and processor time per job, ours beside other engines.
 
-One job-runner process on a private RabbitMQ and a private PostgreSQL, both with their default
-durability. Prints one JSON line per round: end-to-end jobs/s, and CPU microseconds of the runner
-per job, which move less than jobs/s on a shared machine.
+One worker process of each engine on the same private RabbitMQ and PostgreSQL with their default
+durability. Every job does the same: it appends 16 bytes to a file in memory. A round measures
+every engine once, so that what else the machine does falls on all; the table shows medians.
 """
 
 import argparse
 import asyncio
-import json
-import os
-import subprocess
-import sys
-import time
-from pathlib import Path
+import statistics
+from collections.abc import Sequence
 
-import asyncpg
-import psutil
-from lineshaft_cli.local import throwaway
-from lineshaft_common import messaging
-from lineshaft_contracts.envelope import Envelope, envelop, uuid7
-from lineshaft_contracts.jobs import SubmitJob
+from . import report, servers
+from .engines import ENGINES, Installed
+from .running import StuckError
+from .trial import measure
 
-ROOT = Path(__file__).parents[2]
-PLUGIN = ROOT / "services" / "job-runner" / "tests" / "plugin"
-BATCH = 500
+Figures = dict[str, float]
 
-
-def submission() -> Envelope[SubmitJob]:
-    """Write a job that does nothing."""
-    command = SubmitJob(job_id=uuid7(), job_type="trial.wait", parameters={})
-    return envelop(command, source="/services/bench", tenant="acme")
+COLUMNS = {
+    "end_to_end_jobs_per_second": "end to end, jobs/s",
+    "end_to_end_worker_cpu_us": "worker CPU, us/job",
+    "end_to_end_total_cpu_us": "with servers and client",
+    "drain_jobs_per_second": "drain, jobs/s",
+    "drain_worker_cpu_us": "worker CPU, us/job",
+    "start_p50_ms": "start p50, ms",
+    "start_p99_ms": "p99, ms",
+}
 
 
-async def round_trip(bus: messaging.Bus, database: asyncpg.Connection, jobs: int) -> float:
-    """Submit so many jobs and wait until all have ended; jobs per second."""
-    before = await database.fetchval("SELECT count(*) FROM jobs WHERE finished_at IS NOT NULL")
-    began = time.perf_counter()
-    for start in range(0, jobs, BATCH):
-        size = min(BATCH, jobs - start)
-        outcomes = await bus.publish_many([submission() for _ in range(size)])
-        assert not any(outcomes), outcomes
-    while True:
-        ended = await database.fetchval("SELECT count(*) FROM jobs WHERE finished_at IS NOT NULL")
-        if ended - before >= jobs:
-            return jobs / (time.perf_counter() - began)
-        await asyncio.sleep(0.02)
+async def rounds(
+    engines: Sequence[Installed], private: servers.Servers, *, count: int, latency: bool
+) -> dict[str, list[Figures]]:
+    """Measure each engine once in each round, and write every single result down."""
+    found: dict[str, list[Figures]] = {one.engine.name: [] for one in engines}
+    for number in range(count):
+        for one in engines:
+            name = one.engine.name
+            about = {"round": number, "engine": name, "version": one.version}
+            try:
+                figures = await measure(one, private, latency=latency)
+            except (StuckError, OSError, TimeoutError) as error:
+                report.write("jobs", about | {"error": repr(error)})
+                continue
+            found[name].append(figures)
+            report.write("jobs", about | {"jobs": one.engine.jobs} | figures)
+    return found
 
 
-async def measure(amqp_url: str, postgres_url: str, jobs: int, rounds: int) -> None:
-    """Start a runner, warm it up, and measure."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(PLUGIN),
-        "LINESHAFT_AMQP_URL": amqp_url,
-        "LINESHAFT_POSTGRES_URL": postgres_url,
-        "LINESHAFT_HTTP_PORT": "0",
-        "LINESHAFT_LOG_LEVEL": "warning",
+def medians(found: dict[str, list[Figures]]) -> dict[str, Figures]:
+    """Return the median of each figure; engines without a result are left out."""
+    return {
+        name: {key: statistics.median(one[key] for one in all_) for key in all_[0]}
+        for name, all_ in found.items()
+        if all_
     }
-    runner = subprocess.Popen([sys.executable, "-m", "lineshaft_job_runner"], env=environment)  # noqa: ASYNC220
-    try:
-        async with messaging.connect(amqp_url, name="bench") as bus:
-            await asyncio.sleep(4)
-            database = await asyncpg.connect(postgres_url)
-            await round_trip(bus, database, 200)
-            for number in range(rounds):
-                process = psutil.Process(runner.pid)
-                cpu = sum(process.cpu_times()[:2])
-                rate = await round_trip(bus, database, jobs)
-                spent = (sum(process.cpu_times()[:2]) - cpu) / jobs
-                line = {
-                    "round": number,
-                    "jobs": jobs,
-                    "jobs_per_second": round(rate),
-                    "runner_cpu_us_per_job": round(spent * 1e6),
-                }
-                print(json.dumps(line), flush=True)
-            await database.close()
-    finally:
-        runner.terminate()
-        runner.wait(20)
+
+
+def table(result: dict[str, Figures], engines: Sequence[Installed]) -> list[list[str]]:
+    """Write a row for each engine; the ratio says how many times as fast as it the first is."""
+    if not result:
+        return []
+    first = next(iter(result.values()))
+    rows = [["engine", "ratio", "ratio, drain", *COLUMNS.values(), "left of a job"]]
+    for one in engines:
+        figures = result.get(one.engine.name)
+        if figures is None:
+            continue
+        ratios = [
+            f"{first[key] / figures[key]:.2f}"
+            for key in ("end_to_end_jobs_per_second", "drain_jobs_per_second")
+        ]
+        values = [report.number(figures.get(key)) for key in COLUMNS]
+        name = f"{one.engine.name} {one.version}".strip()
+        rows.append([name, *ratios, *values, one.engine.record])
+    return rows
 
 
 def main() -> None:
     """Run it on servers of its own."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=5_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = argparse.ArgumentParser(prog="bench jobs", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--only", default="", help="engines whose name contains one of these, by ,"
+    )
+    parser.add_argument("--no-latency", action="store_true")
     options = parser.parse_args()
-    with throwaway.servers(ROOT / ".lineshaft" / "test") as servers:
-        amqp, postgres = servers.endpoints.amqp, servers.endpoints.databases["job_runner"]
-        assert amqp is not None
-        asyncio.run(measure(amqp, postgres, options.jobs, options.rounds))
+    wanted = options.only.split(",")
+    engines = [one.installed() for one in ENGINES if any(part in one.name for part in wanted)]
+    with servers.private() as private:
+        found = asyncio.run(
+            rounds(engines, private, count=options.rounds, latency=not options.no_latency)
+        )
+    report.show(table(medians(found), engines))
 
 
 if __name__ == "__main__":

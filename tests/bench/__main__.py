@@ -1,0 +1,26 @@
+"""Run one benchmark: `make bench` for jobs, `make bench BENCH=events ARGS="--rounds 5"`."""
+
+import importlib
+import sys
+
+BENCHES = {
+    "jobs": "durable jobs per second and CPU per job, beside other job engines",
+    "events": "plant events per second from the ingress into the log",
+    "submissions": "HTTP submissions per second through one gateway process",
+    "backlog": "cost of a claim while 1,000 and 1,000,000 jobs wait",
+    "open_transaction": "jobs per second and dead rows beside an open reading transaction",
+}
+
+
+def main() -> None:
+    """Hand the remaining arguments to the benchmark that the first one names."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in BENCHES:
+        known = "\n".join(f"  {one:18} {about}" for one, about in BENCHES.items())
+        sys.exit(f"usage: make bench BENCH=NAME [ARGS=...]; NAME is one of\n{known}")
+    sys.argv = [f"bench {name}", *sys.argv[2:]]
+    importlib.import_module(f".{name}", __package__).main()
+
+
+if __name__ == "__main__":
+    main()
