@@ -38,10 +38,6 @@ LONGER_MODULES = {
         420,
         "every transition of a job stands beside the others, most of it is SQL",
     ),
-    "services/gateway/tests/test_stream.py": (
-        520,
-        "the ways to come back to a stream are one matrix over one set of fakes",
-    ),
 }
 """Modules over the budget: how long they may be at most, and why."""
 
