@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 RUN = Path(__file__).parent / "conformance" / "run.py"
+NOT_FETCHED = 2
 
 
 @pytest.mark.integration
@@ -18,6 +19,6 @@ async def test_the_public_suite_finds_what_is_known_and_nothing_else() -> None:
     done = await asyncio.to_thread(
         subprocess.run, [sys.executable, str(RUN)], capture_output=True, text=True, check=False
     )
-    if "ENOTFOUND" in done.stderr or "EAI_AGAIN" in done.stderr:
-        pytest.skip("the suite is not installed and no registry can be reached")
+    if done.returncode == NOT_FETCHED:
+        pytest.skip(done.stderr[:300])
     assert done.returncode == 0, done.stdout + done.stderr

@@ -2,7 +2,8 @@
 
 The suite is the npm package http-cache-tests 0.4.5 (node and npm are needed, and a registry the
 first time); it is kept in .lineshaft/cache-tests or the folder that CACHE_TESTS_HOME names.
-Exits with 1 when a test fails that known.yaml does not list, or passes although it is listed.
+Exits with 1 when a test fails that known.yaml does not list, or passes although it is listed;
+with 2 when the suite cannot be fetched.
 """
 
 import argparse
@@ -24,6 +25,7 @@ HERE = Path(__file__).parent
 VERSION = "0.4.5"
 # The package lists npm itself as a dependency; these are what it uses.
 NEEDED = ("node-fetch@2", "liquidjs@9", "ajv@6", "marked@0.8")
+NOT_FETCHED = 2
 KINDS = ("required", "optimal")
 AT_ONCE = 60
 """Tests under way at a time; most of them wait for something to become stale."""
@@ -170,6 +172,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", type=Path, help="write the score and the reasons to this file")
     asked = parser.parse_args()
+    try:
+        installed()
+    except subprocess.CalledProcessError as error:
+        sys.stderr.write(f"the suite cannot be fetched: {error.stderr}\n")
+        return NOT_FETCHED
     rows = asyncio.run(run())
     if asked.write:
         asked.write.parent.mkdir(parents=True, exist_ok=True)
