@@ -12,7 +12,7 @@ from lineshaft_cli.local.log_file import LogFile
 from lineshaft_cli.local.process_id import ProcessId
 from lineshaft_cli.local.state import Phase, ProcessState
 
-DEADLINE_SECONDS = 20
+DEADLINE_SECONDS = 60.0
 PYTHON = (sys.executable, "-c")
 
 

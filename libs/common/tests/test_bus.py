@@ -34,7 +34,7 @@ from lineshaft_contracts.topology import (
     PLATFORM_LOG,
 )
 
-DEADLINE_SECONDS = 10
+DEADLINE_SECONDS = 60.0
 
 
 @pytest.fixture(params=["memory", pytest.param("rabbitmq", marks=pytest.mark.integration)])

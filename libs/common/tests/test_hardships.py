@@ -36,7 +36,7 @@ from yarl import URL
 
 pytestmark = pytest.mark.integration
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 
 
 @pytest.fixture

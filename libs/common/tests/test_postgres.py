@@ -95,7 +95,7 @@ async def relayed(bus: MemoryBus, count: int) -> list[int]:
             enough.set()
 
     async with bus.subscribe_batch(EVENT_ROUTER_PLATFORM, take):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await enough.wait()
     return numbers
 
@@ -150,7 +150,7 @@ async def test_without_a_confirm_messages_are_sent_again_in_order_under_the_same
         stored = [queued(n) for n in range(40)]
         await outbox.add(connection, stored)
     async with OutboxRelay(pool, bus):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while await pool.fetchval("SELECT count(*) FROM outbox_batches"):
                 await asyncio.sleep(0.05)
     ids = [message.message_id for message in bus.published]
@@ -166,7 +166,7 @@ async def test_a_batch_goes_as_a_whole_or_stays_as_a_whole(pool: Pool) -> None:
         for start in (0, 3, 6):
             await outbox.add(connection, stored[start : start + 3])
     async with OutboxRelay(pool, bus):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while await pool.fetchval("SELECT count(*) FROM outbox_batches"):
                 await asyncio.sleep(0.05)
     ids = [message.message_id for message in bus.published]

@@ -204,7 +204,7 @@ class World:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Let the loop run until the condition holds."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition():
                 await asyncio.sleep(0)
 

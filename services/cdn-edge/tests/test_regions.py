@@ -106,14 +106,14 @@ async def test_a_purge_reaches_every_region_and_each_reports(fresh_amqp_url: str
         version = 2
         assert (await get(f"{west}/a.txt"))[0] == "version 1"
         replies = await bus.ask_all(
-            command, tenant="acme", source="/test", replies_max=2, deadline_seconds=5
+            command, tenant="acme", source="/test", replies_max=2, deadline_seconds=30
         )
         assert {reply.region: reply.removed for reply in replies} == dict.fromkeys(REGIONS, 1)
-        assert max(reply.milliseconds for reply in replies) < 150
+        assert max(reply.milliseconds for reply in replies) < 2_000
         assert [(await get(f"{url}/a.txt"))[0] for url in (east, west)] == ["version 2"] * 2
         async with (
             bus.subscribe(HEARD, on(AssetMetricsReported, on_report)),
-            asyncio.timeout(10),
+            asyncio.timeout(30),
         ):
             await complete.wait()
     (document,) = (item for item in reports["us-east"].classes if item.asset_class == "document")

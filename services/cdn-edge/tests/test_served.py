@@ -48,7 +48,7 @@ class Site:
         """Send bytes as they are and read until the edge closes."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(data)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             answer = await reader.read()
         writer.close()
         await writer.wait_closed()
@@ -249,7 +249,7 @@ async def test_a_request_that_could_be_read_in_two_ways_is_refused(
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(data)
     writer.write_eof()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         answer = await reader.read()
     writer.close()
     await writer.wait_closed()
@@ -272,7 +272,7 @@ async def test_a_client_that_leaves_harms_nobody(site: Site) -> None:
     site.will(slow)
     _, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await asked.wait()
     writer.transport.abort()
     release.set()
@@ -345,7 +345,7 @@ async def test_clients_that_read_nothing_do_not_stop_the_filling_of_the_cache(si
 
     site.will(endless)
     held = await _hold(site, "/private", 12)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(site.origin.targets) < 2:
             await asyncio.sleep(0.01)
     async with site.client.get(f"{site.url}/asset") as response:
@@ -365,13 +365,13 @@ async def test_uploads_that_stand_still_are_ended_and_stop_no_fill(site: Site) -
     stuck = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(4)]
     for _, writer in stuck:
         writer.write(head)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not site.origin.targets:
             await asyncio.sleep(0.01)
     async with site.client.get(f"{site.url}/asset") as response:
         assert response.status == 200
     for reader, writer in stuck:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert (await reader.readline()).startswith(b"HTTP/1.1 408")
         writer.close()
         await writer.wait_closed()

@@ -27,7 +27,7 @@ from .plant_floor import SOURCE, event, sent
 
 pytestmark = pytest.mark.integration
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 

@@ -52,7 +52,7 @@ class Line:
 def run(lanes: list[str], gap_ticks: int) -> Line:
     async def work() -> Line:
         line = Line()
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
             for lane in lanes:
                 group.create_task(line.work(lane, gap_ticks))
         return line
@@ -85,7 +85,7 @@ async def test_a_lane_that_was_idle_for_long_is_not_starved() -> None:
     line = Line()
     for _ in range(50):
         await line.pass_once("critical")
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         group.create_task(line.work("critical", 0))
         await tick(1)
         await group.create_task(line.pass_once("low"))
@@ -123,7 +123,7 @@ async def test_a_turn_that_fails_is_given_on() -> None:
     with pytest.raises(ValueError, match="failed inside"):
         async with turnstile.turn("low"):
             raise ValueError("failed inside")
-    async with asyncio.timeout(1), turnstile.turn("high"):
+    async with asyncio.timeout(30), turnstile.turn("high"):
         pass
 
 
@@ -160,14 +160,14 @@ def test_a_cancellation_at_any_moment_loses_no_turn(
             tasks.append(asyncio.create_task(passing(lane, begins, inside_ticks)))
             if cancelled_after is not None:
                 cancellers.append(asyncio.create_task(cancelling(tasks[-1], cancelled_after)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.gather(*cancellers)
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 task.result()
         for lane in LANES:
-            async with asyncio.timeout(1), line.turnstile.turn(lane):
+            async with asyncio.timeout(30), line.turnstile.turn(lane):
                 pass
 
     asyncio.run(work())

@@ -49,7 +49,7 @@ async def append(bus: MemoryBus, *numbers: int, tenant: str = "acme", **given: s
 
 async def seen(world: World, head: int) -> None:
     """Wait until the gateway has read the log up to an offset."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while world.live.ring.head < head:
             await asyncio.sleep(0.005)
 
@@ -71,7 +71,7 @@ class Stream:
     async def next(self) -> Event | None:
         """Return the next event; None at the end."""
         fields: dict[str, str] = {}
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             async for raw in self.response.content:
                 line = raw.decode().rstrip("\n")
                 if line.startswith(":"):

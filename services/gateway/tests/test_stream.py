@@ -32,7 +32,7 @@ async def test_events_come_live_in_order_with_their_place(world: World) -> None:
 
 async def test_a_quiet_stream_is_kept_alive(world: World) -> None:
     async with stream(world) as events:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             while events.comments < 2:
                 line = await events.response.content.readline()
                 events.comments += line.startswith(b": heartbeat")

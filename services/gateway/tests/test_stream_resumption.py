@@ -117,13 +117,13 @@ async def test_replays_above_a_tenants_share_wait_and_leave_room_for_others(
             stream(world, key=acme, last=f"{EPOCH}-10"),
             stream(world, key=acme, last=f"{EPOCH}-48") as second,
         ):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while second.comments < 2:
                     line = await second.response.content.readline()
                     second.comments += line.startswith(b": heartbeat")
             assert bus.replays == 1
             async with stream(world, key=other, last=f"{EPOCH}-40") as third:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     while bus.replays < 2:
                         await asyncio.sleep(0.005)
                 bus.released.set()
@@ -148,7 +148,7 @@ async def test_no_write_is_larger_than_its_limit(
             heartbeat_seconds=0.2,
         )
         found, longest, more = 0, 0, True
-        async with asyncio.timeout(10), aclosing(follower.chunks(Resume(offset=0))) as chunks:
+        async with asyncio.timeout(30), aclosing(follower.chunks(Resume(offset=0))) as chunks:
             async for chunk in chunks:
                 found += chunk.count(b"id: ")
                 longest = max(longest, len(chunk))

@@ -6,21 +6,23 @@ import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
 from lineshaft_common import messaging, postgres
 from lineshaft_common.messaging import RabbitBus
 from lineshaft_common.postgres import Pool
-from lineshaft_contracts.envelope import uuid7
+from lineshaft_contracts.envelope import Asking, Message, uuid7
 from lineshaft_contracts.jobs import GetJob, JobAccepted, JobState, JobView, SubmitJob
 from lineshaft_job_runner.__main__ import run_engine
 from lineshaft_job_runner.settings import Settings
 
 PLUGIN = Path(__file__).parent.parent / "plugin"
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 SOURCE = "/services/test"
+
+R = TypeVar("R", bound=Message)
 
 
 class Plant:
@@ -53,14 +55,15 @@ class Plant:
             parameters=dict(parameters),
             **more,
         )
-        return await self.bus.ask(command, tenant=tenant, source=SOURCE, deadline_seconds=10)
+        return await self.ask(command, tenant=tenant)
 
     async def job(self, job_id: UUID, *, tenant: str = "acme") -> JobView:
         """Look at a job."""
-        found = await self.bus.ask(
-            GetJob(job_id=job_id), tenant=tenant, source=SOURCE, deadline_seconds=10
-        )
-        return found.job
+        return (await self.ask(GetJob(job_id=job_id), tenant=tenant)).job
+
+    async def ask(self, question: Asking[R], *, tenant: str = "acme") -> R:
+        """Ask the runner, with more patience than a user has."""
+        return await self.bus.ask(question, tenant=tenant, source=SOURCE, deadline_seconds=30)
 
     async def becomes(self, job_id: UUID, *states: JobState) -> JobView:
         """Wait until a job is in one of the states."""
@@ -82,7 +85,7 @@ async def plant(
             "postgres_url": postgres_url,
             "instance": "one",
             "object_store_url": (tmp_path / "objects").as_uri(),
-            "lease_seconds": 2.0,
+            "lease_seconds": 30.0,
             "stop_grace_seconds": 1.0,
             "cancel_grace_seconds": 0.5,
         }

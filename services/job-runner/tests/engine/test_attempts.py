@@ -71,7 +71,7 @@ async def test_progress_that_waited_is_told_without_another_word() -> None:
     throttle = Throttle[Progress](lambda progress: told.append(progress.done))
     throttle(Progress(done=1))
     throttle(Progress(done=2))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while told != [1, 2]:
             await asyncio.sleep(0.01)
     throttle.flush()
