@@ -17,7 +17,7 @@ import pytest
 from lineshaft_common import messaging
 from lineshaft_common.messaging import RabbitBus
 from lineshaft_contracts.envelope import uuid7
-from lineshaft_contracts.jobs import JobAccepted, SubmitJob
+from lineshaft_contracts.jobs import GetJob, JobAccepted, JobState, JobView, SubmitJob
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
@@ -97,28 +97,26 @@ async def submit(bus: RabbitBus, job_id: UUID, job_type: str, parameters: dict[s
             return
 
 
-async def all_end(postgres_url: str, count: int) -> list[asyncpg.Record]:
-    """Wait until so many jobs have ended; the rows of all jobs."""
-    connection = await asyncpg.connect(postgres_url)
-    try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while True:
-                rows = await connection.fetch(
-                    "SELECT id, state::text, attempt, finished_at IS NOT NULL AS ended FROM jobs"
-                )
-                if sum(row["ended"] for row in rows) >= count:
-                    return rows
+async def all_end(bus: RabbitBus, ids: list[UUID]) -> list[JobView]:
+    """Wait until the jobs have ended, and return what the runner tells about them."""
+    views: list[JobView] = []
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        for job_id in ids:
+            while (view := await look(bus, job_id)) is None or view.finished_at is None:
                 await asyncio.sleep(0.2)
-    finally:
-        await connection.close()
+            views.append(view)
+    return views
 
 
-async def attempts_of(postgres_url: str) -> list[asyncpg.Record]:
-    connection = await asyncpg.connect(postgres_url)
+async def look(bus: RabbitBus, job_id: UUID) -> JobView | None:
+    """Ask for a job; None while no runner answers."""
     try:
-        return await connection.fetch("SELECT job_id, number, outcome FROM job_attempts")
-    finally:
-        await connection.close()
+        found = await bus.ask(
+            GetJob(job_id=job_id), tenant="acme", source="/services/test", deadline_seconds=5
+        )
+    except (messaging.NoReplyError, messaging.PublishError):
+        return None
+    return found.job
 
 
 async def test_a_killed_runner_loses_no_job_and_ends_none_twice(
@@ -146,23 +144,20 @@ async def test_a_killed_runner_loses_no_job_and_ends_none_twice(
             await one.end(signal.SIGKILL)
             await one.start()
         await submitting
-        rows = await all_end(postgres_url, len(ids))
-    assert {row["id"] for row in rows} == set(ids)
-    states = Counter(row["state"] for row in rows)
+        jobs = await all_end(bus, ids)
+    states = Counter(str(job.state) for job in jobs)
     assert set(states) <= {"succeeded", "quarantined"}
     # Only a job that was there at three of the kills may be in quarantine.
     assert states["succeeded"] >= len(ids) - 4
-    attempts = await attempts_of(postgres_url)
-    ends = Counter(a["job_id"] for a in attempts if a["outcome"] == "succeeded")
-    assert all(ends[row["id"]] == 1 for row in rows if row["state"] == "succeeded")
+    outcomes = {str(job.id): Counter(a.outcome for a in job.attempts) for job in jobs}
+    succeeded = {str(job.id) for job in jobs if job.state is JobState.SUCCEEDED}
+    assert all(outcomes[job_id]["succeeded"] == 1 for job_id in succeeded)
     lines = [line.split() for line in ledger.read_text().splitlines()]
     effects = Counter((job_id, attempt) for job_id, attempt, _ in lines)
     assert max(effects.values()) == 1, "an attempt ran twice"
-    succeeded = {str(row["id"]) for row in rows if row["state"] == "succeeded"}
     assert succeeded <= {job_id for job_id, _ in effects}
     repeated = Counter(job_id for job_id, _ in effects)
-    lost = Counter(str(a["job_id"]) for a in attempts if a["outcome"] == "lost")
-    assert all(count <= 1 + lost[job_id] for job_id, count in repeated.items())
+    assert all(count <= 1 + outcomes[job_id]["lost"] for job_id, count in repeated.items())
 
 
 async def test_a_runner_that_was_frozen_cannot_end_what_another_took_over(
@@ -178,12 +173,11 @@ async def test_a_runner_that_was_frozen_cannot_end_what_another_took_over(
         await running_on(postgres_url, job_id, "frozen")
         frozen.signal(signal.SIGSTOP)
         async with worker("other", fresh_amqp_url, postgres_url, tmp_path):
-            (row,) = await all_end(postgres_url, 1)
+            (job,) = await all_end(bus, [job_id])
             frozen.signal(signal.SIGCONT)
             await noticed(tmp_path / "frozen.log", "lease_lost")
-    attempts = sorted((a["number"], a["outcome"]) for a in await attempts_of(postgres_url))
-    assert (row["state"], row["attempt"]) == ("succeeded", 2)
-    assert attempts == [(1, "lost"), (2, "succeeded")]
+    assert (job.state, job.attempt) == (JobState.SUCCEEDED, 2)
+    assert [(a.number, a.outcome) for a in job.attempts] == [(1, "lost"), (2, "succeeded")]
 
 
 async def running_on(postgres_url: str, job_id: UUID, name: str) -> None:
