@@ -70,6 +70,7 @@ async function connect() {
     await once(connection, "close");
   } finally {
     channel = undefined;
+    for (const { reject } of questions.values()) reject(new Error("the connection was cut"));
     await close();
   }
 }

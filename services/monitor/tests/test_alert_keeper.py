@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lineshaft_contracts.alerts import AlertEscalated, AlertRaised, AlertResolved
 from lineshaft_contracts.envelope import PLATFORM_TENANT, Priority
 from lineshaft_monitor.alert_keeper import AlertKeeper, Observation
-from lineshaft_monitor.rules import Rule, parse
+from lineshaft_monitor.rules import Rule, load, parse
 from lineshaft_monitor.samples.series import labels_of
 
 from .memory_alert_store import MemoryAlertStore
@@ -241,3 +241,17 @@ async def test_whatever_fails_there_is_one_alert_and_every_change_is_announced_o
     for alert in store.alerts.values():
         own = [event.sequence for event in keeping.events if event.alert_id == alert.id]
         assert own == list(range(1, alert.sequence + 1))
+
+
+async def test_jobs_that_no_worker_serves_raise_an_alert_until_one_does() -> None:
+    keeping = Keeping()
+    keeping.keeper = AlertKeeper(keeping.store, load(None), gap_max_seconds=75)
+    for waiting in (1, 2, 1_000, 1_000, 0):
+        await keeping.show("lineshaft_jobs_unserved", waiting, type="label.print")
+    raised, escalated, resolved = keeping.events
+    assert isinstance(raised, AlertRaised)
+    assert raised.summary == (
+        "2 jobs of type label.print wait, and no live worker serves that type"
+    )
+    assert isinstance(escalated, AlertEscalated)
+    assert isinstance(resolved, AlertResolved)

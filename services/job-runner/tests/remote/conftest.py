@@ -164,7 +164,7 @@ async def platform(
             "postgres_url": postgres_url,
             "instance": "one",
             "object_store_url": (tmp_path / "objects").as_uri(),
-            "lease_seconds": 2.0,
+            "lease_seconds": 15.0,
             "stop_grace_seconds": 1.0,
             "cancel_grace_seconds": 0.5,
         }

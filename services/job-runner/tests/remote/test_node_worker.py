@@ -1,6 +1,7 @@
 """The example worker in Node: its jobs, its death, its end; the printer is the ledger."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -18,7 +19,11 @@ from uuid import UUID
 import pytest
 from lineshaft_cli.local.endpoints import Endpoints
 from lineshaft_cli.local.virtual_host import Management
+from lineshaft_common import tracing
 from lineshaft_contracts.jobs import JobState, JobView
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 pytestmark = pytest.mark.integration
 
@@ -90,13 +95,13 @@ class Workers:
         self._printer = printer
         self._processes: list[asyncio.subprocess.Process] = []
 
-    async def start(self, name: str) -> asyncio.subprocess.Process:
+    async def start(self, name: str, url: str | None = None) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
             shutil.which("node") or "node",
             str(self._folder / "worker.mjs"),
             env={
                 "PATH": os.environ["PATH"],
-                "LINESHAFT_AMQP_URL": self._amqp_url,
+                "LINESHAFT_AMQP_URL": url or self._amqp_url,
                 "WORKER_NAME": name,
                 "LABEL_PRINTER": f"127.0.0.1:{self._printer.port}",
             },
@@ -172,15 +177,64 @@ async def printer() -> AsyncGenerator[Printer]:
 
 
 @pytest.fixture
+def lease_seconds() -> float:
+    return 4.0
+
+
+@pytest.fixture
 async def workers(
-    example: Path, worker_url: str, printer: Printer, platform: Platform
+    example: Path, worker_url: str, printer: Printer, platform: Platform, lease_seconds: float
 ) -> AsyncGenerator[Workers]:
     workers = Workers(example, worker_url, printer)
     try:
-        async with platform.engine():
+        async with platform.engine(lease_seconds=lease_seconds):
             yield workers
     finally:
         await workers.stop()
+
+
+class Wire:
+    """A way to the broker that can be cut."""
+
+    def __init__(self, amqp_url: str) -> None:
+        self._parts = urlsplit(amqp_url)
+        self._ends: list[asyncio.StreamWriter] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = self._parts.hostname, self._parts.port
+        there_reader, there = await asyncio.open_connection(host, port)
+        self._ends += [writer, there]
+        for source, target in ((reader, there), (there_reader, writer)):
+            task = asyncio.create_task(self._carry(source, target))
+            self._tasks.add(task)
+
+    @staticmethod
+    async def _carry(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(65_536):
+                target.write(data)
+        target.close()
+
+    def cut(self) -> int:
+        """Cut all connections; how many there were."""
+        cut = [end for end in self._ends if not end.is_closing()]
+        for end in cut:
+            end.transport.abort()
+        return len(cut) // 2
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncGenerator[str]:
+        """Give the address of the broker behind the wire."""
+        server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        account = self._parts.netloc.rpartition("@")[0]
+        host = f"{account}@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield urlunsplit(self._parts._replace(netloc=host))
+        finally:
+            server.close()
+            self.cut()
+            await asyncio.gather(*self._tasks)
 
 
 def labels(lot: str, count: int) -> dict[str, Any]:
@@ -254,6 +308,45 @@ async def test_a_worker_in_node_stops_a_cancelled_job(
     await platform.cancel(job_id)
     await platform.becomes(job_id, JobState.CANCELLED)
     assert [number for _, number in printer.came] == [1, 2]
+
+
+@pytest.mark.parametrize("lease_seconds", [15.0])
+async def test_a_worker_in_node_whose_connection_is_cut_keeps_its_job(
+    workers: Workers, platform: Platform, printer: Printer, worker_url: str
+) -> None:
+    printer.load(1)
+    wire = Wire(worker_url)
+    async with wire.serve() as url:
+        await workers.start("node-1", url)
+        job_id = await platform.submit(parameters=labels("LOT-10", 3))
+        await printer.holds("LOT-10", 2)
+        assert wire.cut() == 1
+        printer.load(10)
+        job = await platform.becomes(job_id, JobState.SUCCEEDED)
+    assert [a.outcome for a in job.attempts] == ["succeeded"]
+    assert [number for _, number in printer.came] == [1, 2, 3]
+
+
+async def test_what_a_worker_in_node_says_of_a_job_is_in_the_trace_of_its_submitter(
+    workers: Workers, platform: Platform, printer: Printer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider, exporter = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(tracing, "tracer", lambda: provider.get_tracer("test"))
+    printer.load(1)
+    await workers.start("node-1")
+    with tracing.span("order") as order:
+        job_id = await platform.submit(parameters=labels("LOT-11", 1))
+        trace_id = tracing.current_trace_id()
+    assert (await platform.becomes(job_id, JobState.SUCCEEDED)).trace_id == trace_id
+    trace = order.get_span_context().trace_id
+    heard = [
+        span.name
+        for span in exporter.get_finished_spans()
+        if span.context is not None and span.context.trace_id == trace
+    ]
+    # The checkpoint after the label, and the end.
+    assert heard.count("answer job-runner.work") == 2
 
 
 async def test_a_worker_in_node_refuses_parameters_for_good(

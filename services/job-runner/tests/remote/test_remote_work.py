@@ -73,7 +73,7 @@ async def test_an_end_is_stored_once_and_by_nobody_else(platform: Platform) -> N
 
 
 async def test_a_silent_worker_loses_the_job_and_the_next_one_goes_on(platform: Platform) -> None:
-    async with platform.engine(lease_seconds=1.0):
+    async with platform.engine(lease_seconds=2.0):
         silent, item = await started(platform)
         await silent.beat(item, checkpoint=CHECKPOINT)
         other = platform.worker("labels-2")
@@ -90,9 +90,9 @@ async def test_a_silent_worker_loses_the_job_and_the_next_one_goes_on(platform: 
 
 
 async def test_beats_keep_a_job_for_longer_than_a_lease(platform: Platform) -> None:
-    async with platform.engine(lease_seconds=1.0):
+    async with platform.engine(lease_seconds=2.0):
         worker, item = await started(platform)
-        ends = asyncio.get_running_loop().time() + 2.5
+        ends = asyncio.get_running_loop().time() + 3.5
         while asyncio.get_running_loop().time() < ends:
             assert (await worker.beat(item)).held == (item.lease_token,)
             await asyncio.sleep(0.3)
@@ -197,9 +197,9 @@ async def test_a_result_that_cannot_be_kept_fails_the_job_and_no_other(
 async def test_a_checkpoint_that_cannot_be_kept_is_named_and_costs_no_lease(
     platform: Platform,
 ) -> None:
-    async with platform.engine(lease_seconds=1.0):
+    async with platform.engine(lease_seconds=2.0):
         worker, item = await started(platform)
-        for _ in range(5):
+        for _ in range(9):
             with pytest.raises(ProblemError) as refused:
                 await worker.beat(item, checkpoint={"text": "\x00"})
             assert refused.value.problem.errors[0].pointer == "/beats/0/checkpoint"
