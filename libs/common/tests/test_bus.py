@@ -290,7 +290,9 @@ async def test_a_handler_that_fails_answers_internal_and_tells_nothing(bus: Bus)
 
     async with bus.serve(JOB_RUNNER_ASKED, answers(GetJob, get_job)):
         with pytest.raises(ProblemError) as raised:
-            await bus.ask(GetJob(job_id=uuid7()), tenant="acme", source="/services/test")
+            await bus.ask(
+                GetJob(job_id=uuid7()), tenant="acme", source="/services/test", deadline_seconds=5
+            )
     assert raised.value.problem.code == "internal"
     assert "12345" not in raised.value.problem.model_dump_json()
 

@@ -11,11 +11,10 @@ from prometheus_client import Counter, Gauge
 
 from lineshaft_common.messaging.bus import (
     Bus,
-    Outgoing,
     PublishError,
     UnsendableError,
-    traced,
 )
+from lineshaft_common.messaging.outgoing import Outgoing, traced
 from lineshaft_common.postgres import Connection, Pool
 from lineshaft_common.transient import is_transient
 

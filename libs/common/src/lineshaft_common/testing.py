@@ -21,15 +21,14 @@ from lineshaft_common.messaging.bus import (
     Delivery,
     LogRecord,
     NoReplyError,
-    Outgoing,
     PublishError,
     Reaction,
     Start,
     UnavailableError,
     UnroutableError,
-    traced,
 )
 from lineshaft_common.messaging.codec import Received
+from lineshaft_common.messaging.outgoing import Outgoing, traced
 from lineshaft_common.messaging.rabbitmq import accepted, dispatch, respond
 from lineshaft_common.messaging.settling import Settler
 

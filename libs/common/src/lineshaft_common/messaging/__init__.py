@@ -7,7 +7,6 @@ from lineshaft_common.messaging.bus import (
     LogRecord,
     NoReplyError,
     OutcomeUnknownError,
-    Outgoing,
     PublishError,
     Reaction,
     RefusedError,
@@ -16,9 +15,8 @@ from lineshaft_common.messaging.bus import (
     UnsendableError,
     answers,
     on,
-    outgoing,
-    traced,
 )
+from lineshaft_common.messaging.outgoing import Outgoing, outgoing, traced
 from lineshaft_common.messaging.rabbitmq import RabbitBus, connect
 
 __all__ = [

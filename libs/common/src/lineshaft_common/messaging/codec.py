@@ -9,7 +9,10 @@ from typing import Any
 
 from pamqp import decode
 
-from lineshaft_common.messaging.bus import Outgoing, UnsendableError
+from lineshaft_common.messaging.bus import (
+    UnsendableError,
+)
+from lineshaft_common.messaging.outgoing import Outgoing
 
 METHOD, HEADER, BODY = 1, 2, 3
 FRAME_START = struct.Struct(">BHI")

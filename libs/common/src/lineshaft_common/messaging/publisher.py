@@ -10,7 +10,6 @@ from prometheus_client import Counter
 
 from lineshaft_common.messaging.bus import (
     OutcomeUnknownError,
-    Outgoing,
     PublishError,
     RefusedError,
     UnavailableError,
@@ -18,6 +17,7 @@ from lineshaft_common.messaging.bus import (
     UnsendableError,
 )
 from lineshaft_common.messaging.link import Link
+from lineshaft_common.messaging.outgoing import Outgoing
 from lineshaft_common.messaging.wire import Connection, FastChannel
 
 WRITE_MESSAGES_MAX = 500

@@ -20,16 +20,15 @@ from lineshaft_common.messaging.bus import (
     BatchHandler,
     Delivery,
     LogRecord,
-    Outgoing,
     PublishError,
     Reaction,
     Start,
     UnavailableError,
-    traced,
 )
 from lineshaft_common.messaging.codec import Received
 from lineshaft_common.messaging.consumer import Consumer
 from lineshaft_common.messaging.link import Link
+from lineshaft_common.messaging.outgoing import Outgoing, traced
 from lineshaft_common.messaging.publisher import Publisher
 from lineshaft_common.messaging.rpc import Asker, reply_message
 from lineshaft_common.messaging.settling import Settler

@@ -5,14 +5,18 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from lineshaft_contracts.envelope import Asking, Message, Priority, envelop, uuid7
+from lineshaft_contracts.envelope import Asking, Message, Priority, envelop
 from lineshaft_contracts.problems import Problem, ProblemError
 from lineshaft_contracts.registry import contract_of
 from pydantic import ValidationError
 
-from lineshaft_common.messaging.bus import NoReplyError, Outgoing, PublishError, traced
+from lineshaft_common.messaging.bus import (
+    NoReplyError,
+    PublishError,
+)
 from lineshaft_common.messaging.codec import Received
 from lineshaft_common.messaging.link import Link
+from lineshaft_common.messaging.outgoing import Outgoing, traced
 from lineshaft_common.messaging.publisher import Publisher, Ticket
 from lineshaft_common.messaging.wire import FastChannel
 
@@ -130,7 +134,7 @@ def _read_reply(received: Received, model: type[Message]) -> Message:
 def reply_message(received: Received, message: Message) -> Outgoing | None:
     """Address a reply to whoever asked; None when nobody waits for one.
 
-    A reply is its data alone: the question's correlation id ties it to an envelope.
+    A reply is its data alone: the question's id and correlation id tie it to an envelope.
     """
     reply_to = received.reply_to
     if reply_to is None or not _REPLY_ADDRESS.match(reply_to):
@@ -139,7 +143,7 @@ def reply_message(received: Received, message: Message) -> Outgoing | None:
         exchange="",
         routing_key=reply_to,
         type=message.type,
-        message_id=str(uuid7()),
+        message_id=received.message_id,
         body=message.__pydantic_serializer__.to_json(message),
         persistent=False,
         mandatory=False,

@@ -14,8 +14,12 @@ from prometheus_client import Counter
 from pydantic import ValidationError
 
 from lineshaft_common import tracing
-from lineshaft_common.messaging.bus import Delivery, Outgoing, PublishError
+from lineshaft_common.messaging.bus import (
+    Delivery,
+    PublishError,
+)
 from lineshaft_common.messaging.codec import Received
+from lineshaft_common.messaging.outgoing import Outgoing
 from lineshaft_common.transient import is_outage, is_transient
 
 log = structlog.get_logger(__name__)
@@ -167,7 +171,7 @@ class Settler:
             )
         else:
             envelope = read(received.message_type, received.body)
-        return Delivery[Any](
+        return Delivery(
             envelope=envelope,
             body=received.body,
             headers=headers,

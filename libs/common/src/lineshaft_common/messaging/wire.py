@@ -17,8 +17,8 @@ from aiormq.connection import TransportFactory
 from yarl import URL
 
 from lineshaft_common.messaging import codec
-from lineshaft_common.messaging.bus import Outgoing
 from lineshaft_common.messaging.codec import BODY, FRAME_END, FRAME_START, HEADER, METHOD, Received
+from lineshaft_common.messaging.outgoing import Outgoing
 
 _FRAME_OVERHEAD = 8
 _HEARTBEAT = bytes.fromhex("08000000000000ce")
