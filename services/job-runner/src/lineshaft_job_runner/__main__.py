@@ -7,12 +7,28 @@ from functools import partial
 
 from lineshaft_common import http, lifecycle, logs, messaging, postgres, tracing
 from lineshaft_common.health import Health
-from lineshaft_common.messaging import Bus, answers, on
+from lineshaft_common.messaging import Answer, Bus, answers, on
 from lineshaft_common.objects import Objects
 from lineshaft_common.outbox import OutboxRelay
 from lineshaft_common.postgres import Pool
 from lineshaft_common.reporting import report
 from lineshaft_contracts.job_catalogue import ListJobTypes
+from lineshaft_contracts.job_control import (
+    DeleteJobLimit,
+    ExplainJob,
+    ListJobAudit,
+    ListJobLimits,
+    RedriveJobs,
+    RetryJob,
+    SetJobLimit,
+)
+from lineshaft_contracts.job_schedules import (
+    DeleteJobSchedule,
+    ListJobFires,
+    ListJobSchedules,
+    PreviewJobSchedule,
+    SetJobSchedule,
+)
 from lineshaft_contracts.job_statistics import GetJobStats
 from lineshaft_contracts.job_work import BeatWork, EndWork, FetchWork, OfferWork
 from lineshaft_contracts.jobs import CancelJob, FindArtifact, GetJob, ListJobs
@@ -31,17 +47,29 @@ from lineshaft_job_runner.in_loop import LoopExecutor
 from lineshaft_job_runner.intake import Intake
 from lineshaft_job_runner.job_type import Isolation
 from lineshaft_job_runner.remote_work import RemoteWork
+from lineshaft_job_runner.retention import Retention
 from lineshaft_job_runner.routes import create_app
 from lineshaft_job_runner.runner import Runner
+from lineshaft_job_runner.schedules.desk import Desk
+from lineshaft_job_runner.schedules.drafts import Drafts
+from lineshaft_job_runner.schedules.keeper import Keeper
 from lineshaft_job_runner.served_types import ServedTypes
 from lineshaft_job_runner.serving import Serving
 from lineshaft_job_runner.settings import Settings
 from lineshaft_job_runner.sources import SourcesFile
+from lineshaft_job_runner.steering import Steering
+from lineshaft_job_runner.store.audit import AuditStore
+from lineshaft_job_runner.store.fires import FireStore
 from lineshaft_job_runner.store.held_jobs import HeldJobs
 from lineshaft_job_runner.store.hints import listen
+from lineshaft_job_runner.store.history import HistoryStore
 from lineshaft_job_runner.store.jobs import JobStore
+from lineshaft_job_runner.store.limits import LimitStore
+from lineshaft_job_runner.store.obstacles import Obstacles
 from lineshaft_job_runner.store.plant_sources import open_source
 from lineshaft_job_runner.store.reads import JobReads
+from lineshaft_job_runner.store.reviving import RevivingStore
+from lineshaft_job_runner.store.schedules import ScheduleStore
 from lineshaft_job_runner.store.served_types import ServedTypeStore
 from lineshaft_job_runner.submissions import Submissions
 
@@ -143,6 +171,59 @@ def _serve_workers(
     )
 
 
+def _retention(settings: Settings, pool: Pool) -> Retention:
+    objects = Objects(settings.object_store_url)
+    return Retention(HistoryStore(pool), objects, days=settings.history_days)
+
+
+def _answered(reads: JobReads, served: ServedTypes) -> tuple[Answer, ...]:
+    desk = Answering(reads)
+    return (
+        answers(GetJob, desk.get_job),
+        answers(ListJobs, desk.list_jobs),
+        answers(GetJobStats, desk.get_stats),
+        answers(ListJobTypes, served.list_types),
+        answers(FindArtifact, desk.find_artifact),
+    )
+
+
+def _steered(
+    pool: Pool, reads: JobReads, served: ServedTypes, *, on_announced: Callable[[], None]
+) -> tuple[Answer, ...]:
+    steering = Steering(
+        obstacles=Obstacles(pool),
+        limits=LimitStore(pool),
+        reviving=RevivingStore(pool, on_announced=on_announced),
+        audit=AuditStore(pool),
+        reads=reads,
+        served=served,
+    )
+    return (
+        answers(ExplainJob, steering.explain),
+        answers(RetryJob, steering.retry),
+        answers(RedriveJobs, steering.redrive),
+        answers(ListJobAudit, steering.list_audit),
+        answers(SetJobLimit, steering.set_limit),
+        answers(DeleteJobLimit, steering.delete_limit),
+        answers(ListJobLimits, steering.list_limits),
+    )
+
+
+def _scheduled(
+    pool: Pool, store: JobStore, drafts: Drafts, *, on_announced: Callable[[], None]
+) -> tuple[Keeper, tuple[Answer, ...]]:
+    schedules = ScheduleStore(pool)
+    keeper = Keeper(FireStore(pool, store, on_announced=on_announced), schedules, drafts)
+    desk = Desk(schedules, drafts, on_changed=keeper.wake)
+    return keeper, (
+        answers(SetJobSchedule, desk.set),
+        answers(DeleteJobSchedule, desk.delete),
+        answers(ListJobSchedules, desk.list),
+        answers(ListJobFires, desk.list_fires),
+        answers(PreviewJobSchedule, desk.preview),
+    )
+
+
 @asynccontextmanager
 async def run_engine(
     settings: Settings, pool: Pool, bus: Bus, *, leases: Pool
@@ -154,7 +235,6 @@ async def run_engine(
     catalogue = Catalogue.installed()
     in_loop, children = _executors(settings, catalogue)
     reads = JobReads(pool)
-    desk = Answering(reads, catalogue)
     registry = ServedTypeStore(pool)
     served = ServedTypes(registry, catalogue)
     async with OutboxRelay(pool, bus) as relay, children:
@@ -167,10 +247,13 @@ async def run_engine(
             lease_seconds=settings.lease_seconds,
             stop_grace_seconds=settings.stop_grace_seconds,
         )
+        submissions = Submissions(catalogue, served)
+        drafts = Drafts(submissions, catalogue, served)
+        keeper, scheduled = _scheduled(pool, store, drafts, on_announced=relay.wake)
         intake = Intake(
             store,
             reads,
-            Submissions(catalogue, served),
+            submissions,
             on_accepted=runner.wake,
             on_cancelled=runner.look_for_cancellations,
         )
@@ -182,14 +265,14 @@ async def run_engine(
             bus.subscribe(JOB_RUNNER_CANCEL, on(CancelJob, intake.on_cancel)),
             bus.serve(
                 JOB_RUNNER_ASKED,
-                answers(GetJob, desk.get_job),
-                answers(ListJobs, desk.list_jobs),
-                answers(GetJobStats, desk.get_stats),
-                answers(ListJobTypes, served.list_types),
-                answers(FindArtifact, desk.find_artifact),
+                *_answered(reads, served),
+                *_steered(pool, reads, served, on_announced=relay.wake),
+                *scheduled,
                 concurrency=QUESTIONS_MAX,
             ),
+            _retention(settings, pool),
             _serve_workers(settings, bus, leases, served, on_announced=relay.wake),
+            keeper,
         ):
             yield
 

@@ -7,7 +7,6 @@ from typing import Protocol
 from uuid import UUID
 
 from lineshaft_contracts.envelope import Envelope
-from lineshaft_contracts.job_catalogue import JobTypes, ListJobTypes
 from lineshaft_contracts.job_statistics import GetJobStats, JobStats
 from lineshaft_contracts.jobs import (
     ArtifactFound,
@@ -19,8 +18,6 @@ from lineshaft_contracts.jobs import (
     ListJobs,
 )
 from lineshaft_contracts.problems import Problem, ProblemError
-
-from lineshaft_job_runner.catalogue import Catalogue
 
 STATS_KEPT_SECONDS = 2.0
 """How old statistics may be: they read much, and dashboards ask often."""
@@ -52,9 +49,8 @@ class Reads(Protocol):
 class Answering:
     """Answers over AMQP what the gateway is asked over HTTP."""
 
-    def __init__(self, reads: Reads, catalogue: Catalogue) -> None:
+    def __init__(self, reads: Reads) -> None:
         self._reads = reads
-        self._catalogue = catalogue
         self._stats: dict[str, tuple[float, asyncio.Task[JobStats]]] = {}
 
     async def get_job(self, envelope: Envelope[GetJob]) -> JobFound:
@@ -78,10 +74,6 @@ class Answering:
             look = asyncio.create_task(self._reads.stats(tenant=envelope.tenant))
             kept = self._stats[envelope.tenant] = (now + STATS_KEPT_SECONDS, look)
         return await asyncio.shield(kept[1])
-
-    async def list_types(self, envelope: Envelope[ListJobTypes]) -> JobTypes:
-        """Answer ListJobTypes."""
-        return JobTypes(job_types=self._catalogue.views())
 
     async def find_artifact(self, envelope: Envelope[FindArtifact]) -> ArtifactFound:
         """Answer FindArtifact."""

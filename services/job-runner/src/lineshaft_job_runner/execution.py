@@ -116,4 +116,9 @@ def memory_limit_error(bytes_max: int) -> JobError:
 
 def object_key(job: ClaimedJob, name: str) -> str:
     """Where an artifact lies: under the attempt's own token, so attempts never share a key."""
-    return f"jobs/{job.tenant}/{job.id}/{job.lease_token}/{name}"
+    return f"{artifacts_prefix(job.tenant, str(job.id))}{job.lease_token}/{name}"
+
+
+def artifacts_prefix(tenant: str, job_id: str) -> str:
+    """Where all artifacts of all attempts of a job lie."""
+    return f"jobs/{tenant}/{job_id}/"

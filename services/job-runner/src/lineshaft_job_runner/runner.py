@@ -42,6 +42,10 @@ class Store(EndStore, Protocol):
         """Queue what has become due."""
         ...
 
+    async def expire(self) -> int:
+        """End what waits although its deadline has passed."""
+        ...
+
     async def rescue(self) -> int:
         """Take jobs from silent workers."""
         ...
@@ -200,6 +204,7 @@ class Runner:
         own running jobs for lost ones; while it cannot, it rescues nothing.
         """
         await self._store.promote()
+        await self._store.expire()
         if self._beats.up_to_date:
             await self._store.rescue()
         self._ready.set()

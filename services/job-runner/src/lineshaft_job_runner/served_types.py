@@ -46,6 +46,11 @@ class ServedTypes:
         await self._look(MISSED_SECONDS)
         return JobTypes(job_types=tuple(self._views[name] for name in sorted(self._views)))
 
+    async def attempts(self) -> Mapping[str, int]:
+        """Return how often jobs of each type are tried that a live worker serves."""
+        await self._look(MISSED_SECONDS)
+        return {name: view.attempts_max for name, view in self._views.items()}
+
     def changed(self) -> None:
         """Say that what was known is out of date."""
         self._looked_at = -KNOWN_SECONDS

@@ -23,5 +23,7 @@ class Settings(DatabaseSettings):
     """What running jobs get when the process is asked to stop."""
     cancel_grace_seconds: Annotated[float, Field(ge=0, le=600)] = 3.0
     """What a cancelled job gets to stop by itself before it is killed."""
+    history_days: Annotated[int, Field(ge=1, le=3_650)] = 30
+    """How long ended jobs and their artifacts are kept."""
     sources_file: Path | None = None
     """YAML file of the data sources that jobs may read."""

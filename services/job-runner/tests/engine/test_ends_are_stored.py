@@ -1,22 +1,19 @@
 """Whatever a job gives and however the store fails, every end is stored and no place is lost."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import asyncpg
 import pytest
 import structlog
-from lineshaft_common.objects import Objects
-from lineshaft_contracts.envelope import Priority, uuid7
 from lineshaft_contracts.jobs import JobState
 from lineshaft_job_runner.catalogue import Catalogue
-from lineshaft_job_runner.in_loop import LoopExecutor
-from lineshaft_job_runner.job import ClaimedJob, Outcome, ProgressUpdate, Verdict
+from lineshaft_job_runner.job import Verdict
 from lineshaft_job_runner.job_type import (
     Isolation,
     JobContext,
@@ -24,6 +21,7 @@ from lineshaft_job_runner.job_type import (
     JobType,
     PermanentError,
 )
+from lineshaft_job_runner.memory_store import MemoryStore, claimed_job, memory_runner
 from lineshaft_job_runner.runner import Runner
 from pydantic import BaseModel
 
@@ -71,112 +69,21 @@ def type_of(body: Body) -> JobType[Parameters, Result]:
     return Doing()
 
 
-def claimed(**changes: Any) -> ClaimedJob:
-    """A job that was just claimed."""
-    job = ClaimedJob(
-        id=uuid7(),
-        tenant="acme",
-        type="trial.do",
-        priority=Priority.NORMAL,
-        parameters={},
-        attempt=1,
-        attempts_max=3,
-        timeout_seconds=10,
-        lease_token=uuid4(),
-        traceparent=None,
-        waited_seconds=0,
-    )
-    return replace(job, **changes)
+claimed = claimed_job
 
 
-@dataclass
-class Store:
-    """Hands out jobs, remembers ends, and fails when told to."""
+class Store(MemoryStore):
+    """Refuses like the database."""
 
-    jobs: list[ClaimedJob] = field(default_factory=list[ClaimedJob])
-    ends: dict[UUID, Outcome] = field(default_factory=dict[UUID, Outcome])
-    """By lease token."""
-    calls: list[str] = field(default_factory=list[str])
-    progress: dict[UUID, ProgressUpdate] = field(default_factory=dict[UUID, ProgressUpdate])
-    taken: set[UUID] = field(default_factory=set[UUID])
-    """Lease tokens that are not current any more."""
-    cancelled: set[UUID] = field(default_factory=set[UUID])
-    failures: list[Exception] = field(default_factory=list[Exception])
-    """What the next calls of `finish` raise."""
-    cut_off: bool = False
-    refuses: Callable[[Any], bool] = lambda _: False
-
-    async def claim(
-        self, types: Sequence[str], *, limit: int, lease_seconds: float
-    ) -> list[ClaimedJob]:
-        given, self.jobs = self.jobs[:limit], self.jobs[limit:]
-        return given
-
-    async def heartbeat(
-        self, updates: Sequence[ProgressUpdate], *, lease_seconds: float
-    ) -> dict[UUID, bool]:
-        self.calls.append("heartbeat")
-        if self.cut_off:
-            raise ConnectionError
-        if any(self.refuses(update) for update in updates):
-            raise asyncpg.DataError("invalid input")
-        self.progress |= {u.job.lease_token: u for u in updates}
-        tokens = {u.job.lease_token for u in updates} - self.taken
-        return {token: token in self.cancelled for token in tokens}
-
-    async def finish(self, outcomes: Sequence[Outcome]) -> set[UUID]:
-        if self.failures:
-            raise self.failures.pop(0)
-        if any(self.refuses(outcome) for outcome in outcomes):
-            raise asyncpg.DataError("invalid input")
-        self.ends |= {o.job.lease_token: o for o in outcomes}
-        return {o.job.lease_token for o in outcomes}
-
-    async def promote(self) -> int:
-        return 0
-
-    async def rescue(self) -> int:
-        self.calls.append("rescue")
-        return 0
-
-    async def end_of(self, job: ClaimedJob) -> Outcome:
-        """Wait for the end of an attempt."""
-        async with asyncio.timeout(5):
-            while job.lease_token not in self.ends:
-                await asyncio.sleep(0.01)
-        return self.ends[job.lease_token]
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields, refusal=asyncpg.DataError("invalid input"))
 
 
-@asynccontextmanager
-async def running(
-    store: Store, body: Body, folder: Path, *, places: int = 10, lease_seconds: float = 0.3
-) -> AsyncGenerator[Runner]:
+def running(
+    store: MemoryStore, body: Body, folder: Path, **options: Any
+) -> AbstractAsyncContextManager[Runner]:
     """Run what the store hands out."""
-
-    def no_source(_: str) -> Any:
-        raise NotImplementedError
-
-    @asynccontextmanager
-    async def open_leases() -> AsyncGenerator[Store]:
-        yield store
-
-    catalogue = Catalogue([type_of(body)])
-    executor = LoopExecutor(
-        places=places,
-        objects=Objects(folder.as_uri()),
-        open_source=lambda _: no_source,
-        types=catalogue,
-        grace_seconds=0.1,
-    )
-    async with Runner(
-        store,
-        catalogue,
-        {Isolation.LOOP: executor},
-        open_leases=open_leases,
-        lease_seconds=lease_seconds,
-        stop_grace_seconds=0.1,
-    ) as runner:
-        yield runner
+    return memory_runner(store, Catalogue([type_of(body)]), folder, **options)
 
 
 async def test_an_end_is_stored_after_the_store_failed_once_and_no_other_job_ends(
@@ -219,7 +126,7 @@ async def test_progress_is_brought_into_range_before_it_is_stored(tmp_path: Path
     store = Store(jobs=[job])
     async with running(store, body, tmp_path):
         end = await store.end_of(job)
-    for told in (end.progress, store.progress[job.lease_token].progress):
+    for told in (end.progress, store.told[job.lease_token].progress):
         assert (told.done, told.total, told.message) == (0, 2**63 - 1, "halfway")
 
 
@@ -264,8 +171,8 @@ async def test_progress_that_the_database_refuses_costs_nobody_a_lease(tmp_path:
     store = Store(jobs=[bad, good], refuses=refuses)
     async with running(store, body, tmp_path):
         await store.end_of(good)
-    assert store.progress[good.lease_token].progress.done == 7
-    assert store.progress[bad.lease_token].progress.done == 0
+    assert store.told[good.lease_token].progress.done == 7
+    assert store.told[bad.lease_token].progress.done == 0
 
 
 async def test_an_error_inside_the_runner_ends_the_attempt_and_frees_its_place(
@@ -337,10 +244,10 @@ async def test_nothing_is_rescued_by_a_worker_that_cannot_keep_its_own_leases(
     tmp_path: Path,
 ) -> None:
     async def body(_: JobContext) -> None:
-        await asyncio.sleep(5)
+        await asyncio.sleep(60)
 
     store = Store(jobs=[claimed()], cut_off=True)
-    async with running(store, body, tmp_path), asyncio.timeout(10):
+    async with running(store, body, tmp_path, lease_seconds=1), asyncio.timeout(30):
         while store.calls.count("heartbeat") < 4:
             await asyncio.sleep(0.01)
         store.calls.clear()

@@ -7,11 +7,11 @@ from uuid import UUID
 from lineshaft_common.postgres import Connection, Pool
 from lineshaft_contracts.job_statistics import JobStats
 from lineshaft_contracts.jobs import ArtifactFound, JobPage, JobState, JobView, ListJobs
-from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError
 
 from lineshaft_job_runner.store import statistics
 from lineshaft_job_runner.store.accepting import born
 from lineshaft_job_runner.store.claiming import children
+from lineshaft_job_runner.store.cursors import read_cursor
 from lineshaft_job_runner.store.ending import read_artifacts
 from lineshaft_job_runner.store.rows import ENDED_COLUMNS, LIVE_COLUMNS, summary, view
 
@@ -103,7 +103,7 @@ class JobReads:
             question.job_type,
             question.submitted_after,
             question.submitted_before,
-            cursor(question.cursor),
+            read_cursor(question.cursor),
             question.limit + 1,
             question.order_key,
             question.idempotency_key,
@@ -135,22 +135,3 @@ class JobReads:
     async def stats(self, *, tenant: str) -> JobStats:
         """Count jobs now, and look back over each window."""
         return await statistics.look(self._pool, tenant=tenant)
-
-
-def cursor(text: str | None) -> UUID | None:
-    """Read a cursor, which is an id; problem `invalid_input` for anything else."""
-    try:
-        return None if text is None else UUID(text)
-    except ValueError:
-        raise ProblemError(
-            Problem(
-                code="invalid_input",
-                title="The cursor is not one of ours",
-                status=422,
-                errors=(
-                    FieldProblem(
-                        pointer="/cursor", code="cursor", message="pass next_cursor unchanged"
-                    ),
-                ),
-            )
-        ) from None
