@@ -46,6 +46,10 @@ class RateLimiter:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
+    def knows(self, name: str) -> bool:
+        """Whether anything was counted for this name lately."""
+        return name in self._buckets
+
     def take(self, name: str, cost: float = 1.0) -> Allowance:
         """Count one request."""
         now = self._clock()

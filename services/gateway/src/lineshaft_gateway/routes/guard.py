@@ -94,9 +94,10 @@ class Guard:
             address, text = request.remote or "", credentials.strip()
             # Unknown keys cost a look-up each: an address that keeps guessing has to wait,
             # but locks out nobody behind the same address whose key is known.
-            failed = self._failed_logins.take(address, 0)
-            if failed.remaining < 1 and not self._keyring.knows(text):
-                raise ProblemError(too_many_requests(failed))
+            if self._failed_logins.knows(address) and not self._keyring.knows(text):
+                failed = self._failed_logins.take(address, 0)
+                if failed.remaining < 1:
+                    raise ProblemError(too_many_requests(failed))
             principal = await self._keyring.recognise(text)
             if principal is None:
                 self._failed_logins.take(address)
@@ -123,6 +124,11 @@ async def read_bytes(request: web.Request, bytes_max: int) -> bytes:
     """
     if (request.content_length or 0) > bytes_max:
         raise ProblemError(too_large(bytes_max))
+    if request.content.is_eof() and request.content.exception() is None:
+        whole = request.content.read_nowait()  # Nearly every body came along with its head.
+        if len(whole) > bytes_max:
+            raise ProblemError(too_large(bytes_max))
+        return whole
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
