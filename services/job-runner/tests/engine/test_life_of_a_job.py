@@ -231,7 +231,6 @@ async def test_a_job_of_another_tenant_cannot_be_seen_listed_cancelled_or_taken(
 @pytest.mark.parametrize(
     ("job_type", "parameters", "code", "pointers"),
     [
-        ("trial.nobody", {}, "unknown_job_type", []),
         ("trial.wait", {"act": "dance"}, "invalid_input", ["/parameters/act"]),
         ("trial.wait", {"unheard": 1}, "invalid_input", ["/parameters/unheard"]),
         ("trial.wait", {"seconds": "x"}, "invalid_input", ["/parameters/seconds"]),

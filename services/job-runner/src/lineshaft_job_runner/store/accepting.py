@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from lineshaft_common import outbox
@@ -20,10 +19,9 @@ from lineshaft_job_runner.job import (
     NewJob,
 )
 from lineshaft_job_runner.store import ending, keys
+from lineshaft_job_runner.store.ids import SLACK, born
 
 TAKEN = Problem(code="job_id_taken", title="This job id cannot be used", status=409)
-SLACK = timedelta(days=1)
-"""How far the clock of who made an id may be ahead of the database's."""
 
 _INSERT = """
 INSERT INTO jobs (id, tenant, type, state, priority, parameters, idempotency_key, run_at, ready_at,
@@ -72,13 +70,6 @@ class _Batch:
         """Settle one: its job is there already."""
         position, _ = self.open.pop(job_id)
         self.outcomes[position] = Accepted(job_id=earlier, created=False)
-
-
-def born(job_id: UUID) -> datetime:
-    """Return when an id was made, if it says so (UUIDv7); nothing of it can be older."""
-    if job_id.version != 7:
-        return datetime.fromtimestamp(0, UTC)
-    return datetime.fromtimestamp((job_id.int >> 80) / 1000, UTC) - SLACK
 
 
 async def accept(connection: Connection, jobs: Sequence[NewJob]) -> list[Accepted]:

@@ -9,7 +9,7 @@ from lineshaft_contracts.jobs import JobState
 from lineshaft_job_runner.allocation import Group
 from lineshaft_job_runner.explaining import Facts
 from lineshaft_job_runner.store import limits
-from lineshaft_job_runner.store.accepting import born
+from lineshaft_job_runner.store.ids import born
 
 COUNTED_MAX = 10_000
 """More jobs ahead than these are not counted."""

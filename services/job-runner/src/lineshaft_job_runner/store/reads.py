@@ -9,10 +9,10 @@ from lineshaft_contracts.job_statistics import JobStats
 from lineshaft_contracts.jobs import ArtifactFound, JobPage, JobState, JobView, ListJobs
 
 from lineshaft_job_runner.store import statistics
-from lineshaft_job_runner.store.accepting import born
 from lineshaft_job_runner.store.claiming import children
 from lineshaft_job_runner.store.cursors import read_cursor
 from lineshaft_job_runner.store.ending import read_artifacts
+from lineshaft_job_runner.store.ids import born
 from lineshaft_job_runner.store.rows import ENDED_COLUMNS, LIVE_COLUMNS, summary, view
 
 _SHOWN = """

@@ -12,8 +12,8 @@ from lineshaft_contracts.jobs import JobState
 
 from lineshaft_job_runner import announcements
 from lineshaft_job_runner.store import audit, ending
-from lineshaft_job_runner.store.accepting import born
 from lineshaft_job_runner.store.ending import ALLOWANCES, ref
+from lineshaft_job_runner.store.ids import born
 
 REVIVABLE = ("failed", "quarantined", "cancelled")
 ATTEMPTS = 3

@@ -1,16 +1,15 @@
 """Schedules in PostgreSQL: set, deleted, listed and planned, each change with its audit row."""
 
-import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from lineshaft_common.postgres import Connection, Pool
-from lineshaft_contracts.envelope import uuid7
 from lineshaft_contracts.job_schedules import Fire, JobSchedule
 
 from lineshaft_job_runner.schedules.schedule import KeptSchedule
+from lineshaft_job_runner.store import audit
 
 SCHEDULES_MAX = 1_000
 """Of one tenant."""
@@ -41,17 +40,7 @@ class ScheduleStore:
         leaves everything as it was. The same schedule again changes nothing.
         """
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(  # So that nobody exceeds the bound at the same moment.
-                "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"schedules of {tenant}"
-            )
-            await connection.execute(  # Nor fires it meanwhile.
-                """
-                SELECT FROM job_schedules WHERE tenant = $1 AND name = $2 AND deleted_at IS NULL
-                FOR UPDATE
-                """,
-                tenant,
-                name,
-            )
+            await _lock(connection, name, tenant)
             earlier = await _find(connection, name, tenant)
             if earlier is None and await _count(connection, tenant) >= SCHEDULES_MAX:
                 return None
@@ -74,8 +63,13 @@ class ScheduleStore:
                 now,
                 next_fire_at,
             )
-            details = {"name": name, "schedule": schedule.model_dump(mode="json")}
-            await _audit(connection, tenant, actor, "set_schedule", details)
+            await audit.add(
+                connection,
+                tenant=tenant,
+                actor=actor,
+                action="set_schedule",
+                details={"name": name, "schedule": schedule.model_dump(mode="json")},
+            )
         return _kept(row)
 
     async def delete(self, name: str, *, tenant: str, actor: str) -> bool:
@@ -91,7 +85,13 @@ class ScheduleStore:
             )
             if deleted is None:
                 return False
-            await _audit(connection, tenant, actor, "delete_schedule", {"name": name})
+            await audit.add(
+                connection,
+                tenant=tenant,
+                actor=actor,
+                action="delete_schedule",
+                details={"name": name},
+            )
         return True
 
     async def find(self, name: str, *, tenant: str) -> KeptSchedule | None:
@@ -160,6 +160,21 @@ class ScheduleStore:
         return rows[-1]["id"] if rows else None
 
 
+async def _lock(connection: Connection, name: str, tenant: str) -> None:
+    """Keep others from setting schedules of the tenant, and from firing or deleting this one."""
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"schedules of {tenant}"
+    )
+    await connection.execute(
+        """
+        SELECT FROM job_schedules WHERE tenant = $1 AND name = $2 AND deleted_at IS NULL
+        FOR UPDATE
+        """,
+        tenant,
+        name,
+    )
+
+
 async def _find(connection: Connection, name: str, tenant: str) -> KeptSchedule | None:
     row = await connection.fetchrow(
         """
@@ -176,19 +191,6 @@ async def _find(connection: Connection, name: str, tenant: str) -> KeptSchedule 
 async def _count(connection: Connection, tenant: str) -> int:
     return await connection.fetchval(
         "SELECT count(*) FROM job_schedules WHERE tenant = $1 AND deleted_at IS NULL", tenant
-    )
-
-
-async def _audit(
-    connection: Connection, tenant: str, actor: str, action: str, details: dict[str, Any]
-) -> None:
-    await connection.execute(
-        "INSERT INTO job_audit (id, tenant, actor, action, details) VALUES ($1, $2, $3, $4, $5)",
-        uuid7(),
-        tenant,
-        actor,
-        action,
-        json.dumps(details),
     )
 
 
