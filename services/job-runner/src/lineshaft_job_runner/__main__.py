@@ -46,6 +46,7 @@ from lineshaft_job_runner.heartbeats import OpenLeaseStore
 from lineshaft_job_runner.in_loop import LoopExecutor
 from lineshaft_job_runner.intake import Intake
 from lineshaft_job_runner.job_type import Isolation
+from lineshaft_job_runner.offers import Offers
 from lineshaft_job_runner.remote_work import RemoteWork
 from lineshaft_job_runner.retention import Retention
 from lineshaft_job_runner.routes import create_app
@@ -74,8 +75,8 @@ from lineshaft_job_runner.store.served_types import ServedTypeStore
 from lineshaft_job_runner.submissions import Submissions
 
 NAME = "job-runner"
-LEASE_CONNECTIONS = 3
-WORKERS_HEARD_MAX = 4  # At once, of workers over AMQP.
+LEASE_CONNECTIONS = 5
+WORKERS_HEARD_MAX = 2  # At once: fewer than there are connections for leases.
 QUESTIONS_MAX = 8  # At once: fewer than the pool has connections, so that submissions find one.
 
 
@@ -154,16 +155,16 @@ def _serve_workers(
     *,
     on_announced: Callable[[], None],
 ) -> AbstractAsyncContextManager[None]:
+    offers = Offers(ServedTypeStore(leases), on_offered=served.changed)
     remote = RemoteWork(
-        ServedTypeStore(leases),
+        offers,
         HeldJobs(leases),
         lambda worker: JobStore(leases, worker=worker, on_announced=on_announced),
         lease_seconds=settings.lease_seconds,
-        on_offered=served.changed,
     )
     return bus.serve(
         JOB_RUNNER_WORK,
-        answers(OfferWork, remote.offer),
+        answers(OfferWork, offers.offer),
         answers(FetchWork, remote.fetch),
         answers(BeatWork, remote.beat),
         answers(EndWork, remote.end),

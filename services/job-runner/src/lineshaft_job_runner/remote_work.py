@@ -1,27 +1,23 @@
-"""Workers over AMQP: they offer types, fetch jobs, keep the leases and report the ends."""
+"""Workers over AMQP: they fetch jobs, keep the leases and report the ends."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import structlog
 from lineshaft_common.transient import is_transient
 from lineshaft_contracts.envelope import Envelope
-from lineshaft_contracts.job_catalogue import JobTypeView
 from lineshaft_contracts.job_work import (
     Beat,
     BeatWork,
     EndWork,
     FetchWork,
-    OfferedType,
-    OfferWork,
     WorkEnd,
     WorkEnded,
     WorkFetched,
     WorkHeld,
     WorkItem,
-    WorkOffered,
 )
 from lineshaft_contracts.jobs import JobError
 from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError
@@ -29,29 +25,12 @@ from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError
 from lineshaft_job_runner import storable
 from lineshaft_job_runner.job import ClaimedJob, Outcome, ProgressUpdate, Verdict
 from lineshaft_job_runner.meters import ENDED, RUN_SECONDS, WAIT_SECONDS
+from lineshaft_job_runner.offers import Offers
 from lineshaft_job_runner.remote_ends import HeldJob, outcome_of, overdue
 
 log = structlog.get_logger(__name__)
 
-REMOTE = "remote"
-"""The isolation of a type that a worker over AMQP serves."""
 TIMEOUT_SECONDS_MIN = 0.1
-
-
-class Registry(Protocol):
-    """What offers ask of the store; see store/served_types.py."""
-
-    async def offer(self, worker: str, views: Sequence[JobTypeView]) -> datetime:
-        """Say that a worker serves these types; returns until when."""
-        ...
-
-    async def built_in(self, types: Sequence[str]) -> list[str]:
-        """List those that a live job-runner serves itself."""
-        ...
-
-    async def offered(self, worker: str) -> frozenset[str]:
-        """List what a worker offers at present."""
-        ...
 
 
 class Held(Protocol):
@@ -85,58 +64,27 @@ class Store(Protocol):
 class RemoteWork:
     """Answers workers of any language with the claims, leases and fences of every worker.
 
-    Offers and beats are idempotent; ends are by their lease token. A job that was fetched by an
+    Beats are idempotent; ends are by their lease token. A job that was fetched by an
     answer which got lost is rescued like that of a worker that died.
     """
 
     def __init__(
         self,
-        registry: Registry,
+        offers: Offers,
         held: Held,
         open_store: Callable[[str], Store],
         *,
         lease_seconds: float,
-        on_offered: Callable[[], None],
     ) -> None:
-        self._registry = registry
+        self._offers = offers
         self._held = held
         self._open_store = open_store
         self._lease_seconds = lease_seconds
-        self._on_offered = on_offered
-
-    async def offer(self, envelope: Envelope[OfferWork]) -> WorkOffered:
-        """Answer OfferWork."""
-        offer = envelope.data
-        views = [_view(offered) for offered in offer.job_types]
-        _refuse_unstorable("job_types", enumerate(view.model_dump() for view in views))
-        taken = await self._registry.built_in([view.name for view in views])
-        if taken:
-            detail = f"a job-runner serves it itself: {', '.join(taken)}"
-            raise ProblemError(
-                Problem(
-                    code="job_type_built_in",
-                    title="This job type is the platform's own",
-                    detail=detail,
-                    status=409,
-                )
-            )
-        until = await self._registry.offer(offer.worker, list({v.name: v for v in views}.values()))
-        self._on_offered()
-        return WorkOffered(until=until)
 
     async def fetch(self, envelope: Envelope[FetchWork]) -> WorkFetched:
         """Answer FetchWork."""
         ask = envelope.data
-        unoffered = set(ask.job_types) - await self._registry.offered(ask.worker)
-        if unoffered:
-            raise ProblemError(
-                Problem(
-                    code="job_type_not_offered",
-                    title="Offer a job type before you fetch jobs of it",
-                    detail=f"{ask.worker!r} does not offer: {', '.join(sorted(unoffered))}",
-                    status=409,
-                )
-            )
+        await self._offers.require(ask.worker, ask.job_types)
         jobs = await self._open_store(ask.worker).claim(
             sorted(set(ask.job_types)), limit=ask.jobs_max, lease_seconds=self._lease_seconds
         )
@@ -156,7 +104,7 @@ class RemoteWork:
         found = await self._held.find({token: beat.job_id for token, beat in beats.items()})
         late = [o for h in found.values() if (o := overdue(h, grace_seconds=self._lease_seconds))]
         ended = await self._finish(late, found) if late else set[UUID]()
-        unkept = dict(_unstorable((n, beat.checkpoint) for n, beat in enumerate(beats.values())))
+        unkept = _unkept(beats.values())
         updates = [
             _update(beat, found[token], keep=number not in unkept)
             for number, (token, beat) in enumerate(beats.items())
@@ -168,7 +116,7 @@ class RemoteWork:
             else {}
         )
         if unkept:
-            raise ProblemError(_invalid("beats", unkept, field="checkpoint"))
+            raise ProblemError(_invalid(unkept))
         return WorkHeld(
             held=tuple(held), cancelled=tuple(token for token, cancel in held.items() if cancel)
         )
@@ -223,14 +171,6 @@ def _count(outcomes: Sequence[Outcome], found: Mapping[UUID, HeldJob], stored: s
             )
 
 
-def _view(offered: OfferedType) -> JobTypeView:
-    return JobTypeView(
-        **{name: getattr(offered, name) for name in OfferedType.model_fields},
-        memory_bytes_max=None,
-        isolation=REMOTE,
-    )
-
-
 def _item(job: ClaimedJob, now: datetime) -> WorkItem:
     seconds = job.timeout_seconds
     if job.deadline_at is not None:
@@ -260,35 +200,25 @@ def _update(beat: Beat, held: HeldJob, *, keep: bool) -> ProgressUpdate:
     )
 
 
-def _unstorable(
-    values: Iterable[tuple[int, Mapping[str, Any] | None]],
-) -> Iterable[tuple[int, str]]:
-    """Go through the values that the database would refuse, with the reason."""
-    for number, value in values:
+def _unkept(beats: Iterable[Beat]) -> dict[int, str]:
+    """Return why checkpoints cannot be kept, by the number of the beat."""
+    unkept: dict[int, str] = {}
+    for number, beat in enumerate(beats):
         try:
-            storable.check(dict(value or {}))
+            storable.checkpoint(beat.checkpoint or {})
         except storable.UnstorableError as error:
-            yield number, error.error.message
+            unkept[number] = error.error.message
+    return unkept
 
 
-def _refuse_unstorable(place: str, values: Iterable[tuple[int, Mapping[str, Any] | None]]) -> None:
-    refused = dict(_unstorable(values))
-    if refused:
-        raise ProblemError(_invalid(place, refused))
-
-
-def _invalid(place: str, reasons: Mapping[int, str], *, field: str = "") -> Problem:
+def _invalid(unkept: Mapping[int, str]) -> Problem:
     return Problem(
         code="invalid_input",
-        title="The input is not valid",
-        detail=f"{len(reasons)} field(s) need attention",
+        title="A checkpoint cannot be kept",
+        detail=f"{len(unkept)} field(s) need attention",
         status=422,
         errors=tuple(
-            FieldProblem(
-                pointer=f"/{place}/{number}{field and '/' + field}",
-                code="not_storable",
-                message=reason,
-            )
-            for number, reason in reasons.items()
+            FieldProblem(pointer=f"/beats/{number}/checkpoint", code="not_storable", message=why)
+            for number, why in unkept.items()
         ),
     )

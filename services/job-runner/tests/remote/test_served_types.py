@@ -1,6 +1,7 @@
 """Which types are served, by whom, and what is known of jobs that nobody serves."""
 
 import asyncio
+import json
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -13,7 +14,12 @@ from lineshaft_contracts.problems import ProblemError
 from lineshaft_job_runner import serving
 from lineshaft_job_runner.catalogue import Catalogue
 from lineshaft_job_runner.served_types import ServedTypes
-from lineshaft_job_runner.store.served_types import ServedTypeStore
+from lineshaft_job_runner.store.served_types import (
+    COUNTED_MAX,
+    GROUPS_MAX,
+    UNSERVED,
+    ServedTypeStore,
+)
 from lineshaft_job_runner.unserved import OTHERS, TYPES_MAX, UnservedJobs
 
 EXPIRE = "UPDATE served_types SET until = now() - interval '1 second' WHERE worker = $1"
@@ -166,3 +172,32 @@ async def test_a_job_of_an_unknown_type_waits_for_its_worker_and_is_counted(
             assert await worker.end(await worker.next("tool.sharpen"), WorkOutcome.SUCCEEDED)
         for job_id in parked:
             assert (await platform.job(job_id)).state is JobState.SUCCEEDED
+
+
+@pytest.mark.integration
+async def test_counting_does_not_read_the_jobs_of_types_that_are_served(
+    platform: Platform,
+) -> None:
+    registry = ServedTypeStore(platform.pool)
+    await registry.announce("one", [view("report.generate")])
+    await platform.pool.execute(
+        """
+        INSERT INTO jobs (id, tenant, type, state, priority, parameters, rank, ready_at,
+                          attempts_max, timeout_seconds)
+        SELECT gen_random_uuid(), 'tenant-' || n % 5,
+               CASE WHEN n % 1000 = 0 THEN 'tool.sharpen' ELSE 'report.generate' END,
+               'queued', 2, '{}', now(), now(), 3, 60
+        FROM generate_series(1, 50000) AS n
+        """
+    )
+    await platform.pool.execute("VACUUM ANALYZE jobs")
+    assert await registry.unserved("one") == {"tool.sharpen": 50}
+    (row,) = await platform.pool.fetch(
+        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {UNSERVED}", "one", GROUPS_MAX, COUNTED_MAX
+    )
+    plan = json.loads(row["QUERY PLAN"])[0]["Plan"]
+    read: int = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+    whole: int = await platform.pool.fetchval(
+        "SELECT relpages FROM pg_class WHERE relname = 'jobs'"
+    )
+    assert read < whole / 4
