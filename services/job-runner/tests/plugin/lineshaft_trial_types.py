@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +17,30 @@ from lineshaft_job_runner.job_type import (
     JobType,
     PermanentError,
     RetryableError,
+    SnoozeError,
+    WaitForChildrenError,
 )
 from pydantic import BaseModel, Field
 
-Act = Literal["succeed", "fail", "fail_for_good", "hang", "spin", "eat", "die", "large", "steps"]
+Act = Literal[
+    "succeed",
+    "fail",
+    "fail_for_good",
+    "hang",
+    "spin",
+    "eat",
+    "grow",
+    "die",
+    "exit",
+    "large",
+    "steps",
+    "keep",
+    "snooze",
+    "submit",
+    "wait_for_children",
+    "talk",
+    "start_others",
+]
 
 
 class Parameters(BaseModel):
@@ -37,6 +59,8 @@ class Result(BaseModel):
 
     attempt: int
     padding: str = Field(default="", exclude_if=lambda value: not value)
+    restored: dict[str, Any] | None = Field(default=None, exclude_if=lambda value: not value)
+    children: dict[str, int] | None = Field(default=None, exclude_if=lambda value: not value)
 
 
 class Wait(JobType[Parameters, Result]):
@@ -60,7 +84,10 @@ class Wait(JobType[Parameters, Result]):
             with parameters.ledger.open("a") as ledger:
                 ledger.write(f"{context.job_id} {context.attempt} {os.getpid()}\n")
         padding = "x" * 100_000 if parameters.act == "large" else ""
-        return Result(attempt=context.attempt, padding=padding)
+        children = None if context.children is None else dict(context.children)
+        return Result(
+            attempt=context.attempt, padding=padding, restored=context.restored, children=children
+        )
 
 
 class Work(Wait):
@@ -72,8 +99,45 @@ class Work(Wait):
     memory_bytes_max = 300 * 2**20
 
 
-async def act(context: JobContext, what: Act) -> None:  # noqa: C901 - a list of cases.
+async def act(context: JobContext, what: Act) -> None:
     """Behave, or misbehave."""
+    await behave(context, what)
+    await misbehave(context, what)
+
+
+async def behave(context: JobContext, what: Act) -> None:
+    """Do what a good job may do."""
+    match what:
+        case "keep":
+            for done in range(30):
+                context.checkpoint({"done": done})
+            time.sleep(0.5)  # noqa: ASYNC251 - a job that leaves its loop no time to tell more.
+            raise RetryableError("half_way", "go on from the checkpoint")
+        case "snooze":
+            context.checkpoint({"asked": True})
+            raise SnoozeError(60, "the supplier's file is not there yet")
+        case "submit" | "wait_for_children":
+            for step in range(3):
+                context.submit("trial.wait", {"seconds": step}, order_key="one by one")
+            if what == "wait_for_children":
+                raise WaitForChildrenError
+        case "talk":
+            context.log("half done", done=1, of=2)
+            print("printed", flush=True)  # noqa: T201 - what a library may do.
+            os.write(2, b"an error of a library\n")
+        case "steps":
+            for step in range(1, 11):
+                context.progress(step, 10, f"step {step}")
+                await asyncio.sleep(0.15)
+            async with context.artifact("steps.txt", media_type="text/plain") as file:
+                file.path.write_text("ten steps\n")
+                file.rows = 1
+        case _:
+            pass
+
+
+async def misbehave(context: JobContext, what: Act) -> None:  # noqa: C901, PLR0912 - a list of cases.
+    """Do what harms others."""
     match what:
         case "fail":
             raise RetryableError("not_yet", "try again")
@@ -92,12 +156,19 @@ async def act(context: JobContext, what: Act) -> None:  # noqa: C901 - a list of
             await asyncio.sleep(30)
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
-        case "steps":
-            for step in range(1, 11):
-                context.progress(step, 10, f"step {step}")
-                await asyncio.sleep(0.15)
-            async with context.artifact("steps.txt", media_type="text/plain") as file:
-                file.path.write_text("ten steps\n")
-                file.rows = 1
-        case "succeed" | "large":
+        case "grow":
+            grown = [bytearray(b"x" * 2**20) for _ in range(20_000)]
+            raise RetryableError("too_large", str(len(grown)))
+        case "exit":
+            sys.exit(3)
+        case "start_others":
+            command = [sys.executable, "-c", "import time; time.sleep(60)"]
+            others = [
+                subprocess.Popen(command, start_new_session=session)  # noqa: ASYNC220
+                for session in (False, True)
+            ]
+            context.checkpoint({"pids": [other.pid for other in others]})
+            while True:
+                await asyncio.sleep(1)
+        case _:
             pass
