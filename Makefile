@@ -50,6 +50,10 @@ test: lint ## Run every check and every test
 test-unit: setup ## Run the tests that need no server (seconds)
 	@$(PYTEST_PARALLEL) -q -m "not integration and not chaos"
 
+.PHONY: bench
+bench: setup ## Measure jobs beside other engines; others: make bench BENCH=events ARGS="--rounds 3"
+	@PYTHONPATH=tests $(BIN)/python -m bench $(or $(BENCH),jobs) $(ARGS)
+
 .PHONY: lint
 lint: setup ## Check style, format, types, import rules and what is generated from the contracts
 	@$(MAKE) --no-print-directory -j 2 --output-sync style types import-rules contracts-verified

@@ -1,6 +1,6 @@
 """How much processor time the processes of a measurement use."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -8,42 +8,40 @@ import psutil
 
 @dataclass(frozen=True, kw_only=True)
 class Cpu:
-    """Seconds of processor time, of each kind of process and of the whole machine."""
+    """Seconds of processor time, by group of processes, and of the whole machine."""
 
-    worker: float
-    client: float
-    servers: float
+    groups: Mapping[str, float]
     machine: float
 
     def __sub__(self, earlier: "Cpu") -> "Cpu":
         return Cpu(
-            worker=self.worker - earlier.worker,
-            client=self.client - earlier.client,
-            servers=self.servers - earlier.servers,
+            groups={name: spent - earlier.groups[name] for name, spent in self.groups.items()},
             machine=self.machine - earlier.machine,
         )
 
-    @property
-    def total(self) -> float:
-        """Return what the measurement itself used."""
-        return self.worker + self.client + self.servers
+    def figures(self, *, units: int, seconds: float) -> dict[str, float]:
+        """Return microseconds per unit of each group and together.
+
+        `foreign_cores` is what the rest of the machine used meanwhile, in cores.
+        """
+        total = sum(self.groups.values())
+        found = {f"{name}_cpu_us": spent / units * 1e6 for name, spent in self.groups.items()}
+        found["total_cpu_us"] = total / units * 1e6
+        found = {name: round(value, 1) for name, value in found.items()}
+        return found | {"foreign_cores": round((self.machine - total) / seconds, 2)}
 
 
-@dataclass(frozen=True, kw_only=True)
 class Meter:
-    """Reads the processor time of process trees."""
+    """Reads the processor time of process trees, each group named by what its processes are."""
 
-    worker: int
-    client: int
-    servers: Sequence[int]
+    def __init__(self, **groups: Sequence[int]) -> None:
+        self._groups = groups
 
     def read(self) -> Cpu:
         """Return what was used until now."""
         busy = psutil.cpu_times()
         return Cpu(
-            worker=_of_tree(self.worker),
-            client=_of_tree(self.client),
-            servers=sum(_of_tree(pid) for pid in self.servers),
+            groups={name: sum(map(_of_tree, pids)) for name, pids in self._groups.items()},
             machine=busy.user + busy.nice + busy.system + busy.irq + busy.softirq,
         )
 

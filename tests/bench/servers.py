@@ -28,6 +28,8 @@ class Servers:
 
     amqp_url: str
     superuser_url: str
+    gateway_url: str
+    """Of the database that only the gateway uses."""
     pids: tuple[int, ...]
 
     @property
@@ -81,6 +83,7 @@ def private() -> Generator[Servers]:
         yield Servers(
             amqp_url=found.amqp,
             superuser_url=found.postgres,
+            gateway_url=found.databases["gateway"],
             pids=tuple(one.pid for one in ids if one is not None),
         )
     finally:

@@ -15,7 +15,7 @@ from .places import WORKPLACE
 from .running import Client, Records, StuckError
 from .servers import Servers, connect
 
-STUCK_SECONDS = 60.0
+STUCK_SECONDS = 120.0
 POLL_SECONDS = 0.005
 LATENCY_RATE = 100.0
 LATENCY_JOBS = 300
@@ -29,22 +29,11 @@ class Spell:
     seconds: float
     cpu: Cpu
 
-    @property
-    def rate(self) -> float:
-        """Return jobs per second."""
-        return self.jobs / self.seconds
-
     def figures(self, name: str) -> dict[str, float]:
         """Return what is reported; processor time in microseconds per job."""
-        each = 1e6 / self.jobs
-        return {
-            f"{name}_jobs_per_second": round(self.rate),
-            f"{name}_worker_cpu_us": round(self.cpu.worker * each),
-            f"{name}_client_cpu_us": round(self.cpu.client * each),
-            f"{name}_servers_cpu_us": round(self.cpu.servers * each),
-            f"{name}_total_cpu_us": round(self.cpu.total * each),
-            f"{name}_foreign_cores": round((self.cpu.machine - self.cpu.total) / self.seconds, 2),
-        }
+        found = {"jobs_per_second": round(self.jobs / self.seconds)}
+        found |= self.cpu.figures(units=self.jobs, seconds=self.seconds)
+        return {f"{name}_{key}": value for key, value in found.items()}
 
 
 class Trial:
@@ -130,7 +119,7 @@ async def measure(installed: Installed, servers: Servers, *, latency: bool) -> d
             command = installed.command(engine.worker, queue)
             log = WORKPLACE / f"worker-{engine.package}.log"
             async with running.worker(command, environment, log) as pid:
-                meter = Meter(worker=pid, client=client.pid, servers=servers.pids)
+                meter = Meter(worker=[pid], client=[client.pid], servers=servers.pids)
                 drained = await trial.drain(meter)
                 whole = await trial.end_to_end(meter)
                 found = whole.figures("end_to_end") | drained.figures("drain")
