@@ -143,8 +143,11 @@ def postgres_url(postgres_admin_url: str) -> Generator[str]:
         _execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', postgres_admin_url)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def servers_to_kill() -> Generator[throwaway.Servers]:
-    """Provide a pair of private servers to kill; each is started again with its data."""
+    """Provide a pair of private servers to kill; each is started again with its data.
+
+    The tests of one file share them, so a test leaves nothing behind that another could mind.
+    """
     with throwaway.servers(PLACE) as servers:
         yield servers

@@ -20,7 +20,7 @@ from lineshaft_cli.local.throwaway import Servers
 
 pytestmark = pytest.mark.integration
 
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 90
 SERVICE = """
 import asyncio, http.server, os, subprocess, sys, asyncpg
 
@@ -68,7 +68,7 @@ class System:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=DEADLINE_SECONDS * 2,
+            timeout=DEADLINE_SECONDS * 4,
         )
 
     def up(self, module: str = "stand_in") -> "subprocess.CompletedProcess[str]":
