@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 Kill = Callable[["Router", random.Random], Awaitable[None]]
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 EVENTS_MIN = 2000
 BATCH = 25
 SOURCES = [f"/acme/north/stamping/line-1/press-{number}" for number in range(6)]

@@ -22,7 +22,7 @@ from lineshaft_contracts.jobs import GetJob, JobAccepted, JobState, JobView, Sub
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 PLUGIN = Path(__file__).parents[2] / "services" / "job-runner" / "tests" / "plugin"
-DEADLINE_SECONDS = 90.0
+DEADLINE_SECONDS = 120.0
 LEASE_SECONDS = 2.0
 
 

@@ -23,7 +23,7 @@ from lineshaft_contracts.topology import EVENT_ROUTER_PLATFORM, EVENTS_LOG, PLAT
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 
 
 def queued(number: int) -> Any:

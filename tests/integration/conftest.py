@@ -17,7 +17,7 @@ from lineshaft_cli.local.state import Phase, ProcessState
 
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / ".lineshaft" / "test"
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 OWN_SERVERS = ("LINESHAFT_AMQP_URL", "LINESHAFT_POSTGRES_URL")
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class System:
         """Call the gateway with the administrator's key."""
         headers = {"Authorization": f"Bearer {self.key}"}
         async with aiohttp.ClientSession(
-            self.url("gateway"), headers=headers, timeout=aiohttp.ClientTimeout(total=20)
+            self.url("gateway"), headers=headers, timeout=aiohttp.ClientTimeout(total=60)
         ) as session:
             yield Client(session)
 
