@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
-from lineshaft_common import tracing
 from lineshaft_common.messaging import Delivery
 from lineshaft_contracts.jobs import (
     BulkSubmission,
@@ -19,7 +18,6 @@ from lineshaft_contracts.jobs import (
     SubmitJobs,
 )
 from lineshaft_contracts.problems import Problem, ProblemError
-from opentelemetry import trace
 from prometheus_client import Counter
 
 from lineshaft_job_runner.job import Accepted, NewJob
@@ -98,8 +96,6 @@ class Intake:
     async def _read(self, delivery: Delivery[Any]) -> _Message:
         """Find the jobs of a message that are valid, and say of the others why they are not."""
         message, envelope = _Message(delivery), delivery.envelope
-        sender = trace.get_current_span(delivery.context).get_span_context()
-        traceparent = tracing.traceparent_of(trace.NonRecordingSpan(sender))
         data: SubmitJob | SubmitJobs = delivery.data
         for submission in [data] if isinstance(data, SubmitJob) else data.jobs:
             priority = (
@@ -112,7 +108,7 @@ class Intake:
                     submission,
                     tenant=envelope.tenant,
                     priority=priority,
-                    traceparent=traceparent,
+                    traceparent=delivery.traceparent,
                 )
             except ProblemError as error:
                 result = SubmissionResult(job_id=submission.job_id, problem=error.problem)
