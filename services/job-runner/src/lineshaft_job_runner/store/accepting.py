@@ -1,7 +1,6 @@
 """How submissions become jobs: repeats, keys, dependencies and turns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from uuid import UUID
 
 from lineshaft_common import outbox
@@ -18,10 +17,23 @@ from lineshaft_job_runner.job import (
     JobRef,
     NewJob,
 )
-from lineshaft_job_runner.store import ending, keys
-from lineshaft_job_runner.store.ids import SLACK, born
+from lineshaft_job_runner.store import ending, ids, keys
+from lineshaft_job_runner.store.batches import TAKEN, Batch
+from lineshaft_job_runner.store.ids import born
 
-TAKEN = Problem(code="job_id_taken", title="This job id cannot be used", status=409)
+TOO_NEW = Problem(
+    code="invalid_input",
+    title="The job id cannot have been made yet",
+    status=422,
+    errors=(
+        FieldProblem(
+            pointer="/job_id",
+            code="too_late",
+            message="the time in a UUIDv7 is at most a day ahead",
+        ),
+    ),
+)
+"""It would not be found in the history, which is searched from the time that an id tells."""
 
 _INSERT = """
 INSERT INTO jobs (id, tenant, type, state, priority, parameters, idempotency_key, run_at, ready_at,
@@ -37,39 +49,22 @@ SELECT u.id, u.tenant, u.type,
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::text[],
             $7::timestamptz[], $8::interval[], $9::smallint[], $10::real[], $11::text[],
             $12::text[], $13::text[], $14::text[], $15::timestamptz[], $16::integer[],
-            $17::uuid[], $18::text[], $19::timestamptz[])
+            $17::uuid[], $18::text[])
      WITH ORDINALITY
      AS u (id, tenant, type, priority, parameters, idempotency_key, run_at, allowance,
            attempts_max, timeout_seconds, traceparent, unique_key, order_key, limit_key,
-           deadline_at, blockers, parent_id, schedule, born, position)
-WHERE NOT EXISTS (
-    SELECT FROM job_history h
-    WHERE h.id = u.id AND h.finished_at >= least(u.born, now() - $20::interval)
-)
+           deadline_at, blockers, parent_id, schedule, position)
 ORDER BY u.position
 ON CONFLICT DO NOTHING
 RETURNING id, state::text AS state
 """
-"""A job that has ended already is looked for in the days since its id was made."""
 
-
-@dataclass
-class _Batch:
-    """Submissions on their way in."""
-
-    outcomes: dict[int, Accepted] = field(default_factory=dict[int, Accepted])
-    """By position; what is missing is still on its way."""
-    open: dict[UUID, tuple[int, NewJob]] = field(default_factory=dict[UUID, tuple[int, NewJob]])
-
-    def refuse(self, job_id: UUID, problem: Problem) -> None:
-        """Settle one: there is no job."""
-        position, _ = self.open.pop(job_id)
-        self.outcomes[position] = Accepted(job_id=job_id, created=False, problem=problem)
-
-    def repeat(self, job_id: UUID, earlier: UUID) -> None:
-        """Settle one: its job is there already."""
-        position, _ = self.open.pop(job_id)
-        self.outcomes[position] = Accepted(job_id=earlier, created=False)
+_ENDED = """
+SELECT h.id, h.tenant, h.state::text AS state
+FROM unnest($1::uuid[], $2::timestamptz[]) AS u (id, born)
+JOIN job_history h ON h.id = u.id AND h.finished_at >= u.born
+"""
+"""A job that has ended is looked for in the days since its id was made."""
 
 
 async def accept(connection: Connection, jobs: Sequence[NewJob]) -> list[Accepted]:
@@ -77,18 +72,17 @@ async def accept(connection: Connection, jobs: Sequence[NewJob]) -> list[Accepte
 
     A job id, idempotency key or unique key that is there already gives the earlier job.
     """
-    batch, again = _Batch(), list[tuple[int, UUID]]()
-    for position, job in enumerate(jobs):
-        if job.id in batch.open:
-            again.append((position, job.id))
-        else:
-            batch.open[job.id] = (position, job)
+    batch = Batch(jobs)
+    for job in batch.open:
+        if ids.is_from_the_future(job.id):
+            batch.refuse(job.id, TOO_NEW)
     await _take_keys(connection, batch)
     states = await _insert(connection, batch)
-    waiting = [job for _, job in batch.open.values() if job.after]
+    waiting = [job for job in batch.open if job.after]
     if waiting:
         await _link(connection, batch, waiting, order=list(states))
-    created = [job for _, job in batch.open.values()]
+    created = batch.open
+    await _refuse_repeats(connection, batch)
     await ending.grant_turns(
         connection,
         ((j.tenant, j.order_key) for j in created if states[j.id] is JobState.QUEUED),
@@ -97,39 +91,44 @@ async def accept(connection: Connection, jobs: Sequence[NewJob]) -> list[Accepte
         connection,
         [
             announcements.waits(
-                _ref(job), state=states[job.id], run_at=job.run_at, jobs=len(job.after)
+                _ref(job), state=states[job.id], run_at=job.run_at, jobs=len(set(job.after))
             )
             for job in created
         ],
     )
     if waiting:
-        await _start_what_waits_for_nothing(connection, [j for j in waiting if j.id in batch.open])
-    for position, job in batch.open.values():
-        batch.outcomes[position] = Accepted(job_id=job.id, created=True)
-    by_id = {jobs[position].id: outcome for position, outcome in batch.outcomes.items()}
-    for position, job_id in again:
-        first = by_id[job_id]
-        batch.outcomes[position] = Accepted(
-            job_id=first.job_id, created=False, problem=first.problem
-        )
-    return [batch.outcomes[position] for position in range(len(jobs))]
+        await _start_what_waits_for_nothing(connection, [j for j in waiting if batch.is_open(j)])
+    return batch.outcomes()
 
 
-async def _take_keys(connection: Connection, batch: _Batch) -> None:
+async def _take_keys(connection: Connection, batch: Batch) -> None:
     """Take the keys of new jobs; who comes second is told the first."""
-    for kind in ("idempotency", "unique"):
-        keyed = [job for _, job in batch.open.values() if keys.key_of(job, kind) is not None]
-        owners = await keys.take(connection, keyed, kind)
-        moved = {job.id: owners[job.id] for job in keyed if owners[job.id] != job.id}
-        if kind == "unique":
-            await keys.hand_over(connection, keyed, moved)
-        for job_id, owner in moved.items():
+    named = [job for job in batch.open if job.idempotency_key is not None]
+    for job_id, owner in (await keys.take(connection, named, "idempotency")).items():
+        if job_id != owner:
             batch.repeat(job_id, owner)
+    unique = [job for job in batch.open if job.unique_key is not None]
+    if not unique:
+        return
+    # One that comes again must not take the key that its job gave back when it ended.
+    await _settle_repeats(connection, batch, unique)
+    unique = [job for job in unique if batch.is_open(job)]
+    owners = await keys.take(connection, unique, "unique")
+    moved = {job_id: owner for job_id, owner in owners.items() if job_id != owner}
+    await keys.hand_over(connection, unique, moved)
+    for job_id, owner in moved.items():
+        batch.repeat(job_id, owner)
 
 
-async def _insert(connection: Connection, batch: _Batch) -> dict[UUID, JobState]:
+async def _refuse_repeats(connection: Connection, batch: Batch) -> None:
+    """Refuse what has the key of a job that is refused, and forget that it leads there."""
+    for job, refused in batch.refuse_repeats().values():
+        await keys.give_up(connection, [job], owner=refused)
+
+
+async def _insert(connection: Connection, batch: Batch) -> dict[UUID, JobState]:
     """Insert what is open; settle the rest: repeats, and ids of other tenants."""
-    jobs = [job for _, job in batch.open.values()]
+    jobs = batch.open
     if not jobs:
         return {}
     rows = await connection.fetch(
@@ -152,26 +151,31 @@ async def _insert(connection: Connection, batch: _Batch) -> dict[UUID, JobState]
         [len(set(job.after)) for job in jobs],
         [job.parent_id for job in jobs],
         [job.schedule for job in jobs],
-        [born(job.id) for job in jobs],
-        SLACK,
     )
     states = {row["id"]: JobState(row["state"]) for row in rows}
+    # Only now, because an end that was on its way when we came has made room for the row.
+    ended = await connection.fetch(_ENDED, list(states), [born(job_id) for job_id in states])
+    if ended:
+        over = [row["id"] for row in ended]
+        await connection.execute("DELETE FROM jobs WHERE id = ANY($1::uuid[])", over)
+        states = {job_id: state for job_id, state in states.items() if job_id not in set(over)}
     there = [job for job in jobs if job.id not in states]
     if there:
         await _settle_repeats(connection, batch, there)
     return states
 
 
-async def _settle_repeats(connection: Connection, batch: _Batch, there: Sequence[NewJob]) -> None:
-    """Tell repeats from ids that belong to another tenant."""
-    owners = await _find(connection, [job.id for job in there])
-    foreign = [job for job in there if job.id in owners and owners[job.id][0] != job.tenant]
-    for job in foreign:
-        batch.refuse(job.id, TAKEN)
-    await keys.give_up(connection, foreign)
-    for job in there:
-        if job not in foreign:
+async def _settle_repeats(connection: Connection, batch: Batch, jobs: Sequence[NewJob]) -> None:
+    """Settle what is there already: repeats, and ids that belong to another tenant."""
+    owners = await _find(connection, [job.id for job in jobs])
+    for job in jobs:
+        if job.id not in owners:
+            continue
+        if owners[job.id][0] == job.tenant:
             batch.repeat(job.id, job.id)
+        else:
+            batch.refuse(job.id, TAKEN)
+            await keys.give_up(connection, [job])
 
 
 async def _find(
@@ -179,13 +183,10 @@ async def _find(
 ) -> dict[UUID, tuple[str, JobState]]:
     """Look up tenant and state of jobs, whether they have ended or not."""
     rows = await connection.fetch(
-        """
+        f"""
         SELECT id, tenant, state::text AS state FROM jobs WHERE id = ANY($1::uuid[])
-        UNION ALL
-        SELECT h.id, h.tenant, h.state::text
-        FROM unnest($1::uuid[], $2::timestamptz[]) AS u (id, born)
-        JOIN job_history h ON h.id = u.id AND h.finished_at >= u.born
-        """,
+        UNION ALL {_ENDED}
+        """,  # noqa: S608 - of constants only.
         job_ids,
         [born(job_id) for job_id in job_ids],
     )
@@ -193,7 +194,7 @@ async def _find(
 
 
 async def _link(
-    connection: Connection, batch: _Batch, waiting: Sequence[NewJob], *, order: list[UUID]
+    connection: Connection, batch: Batch, waiting: Sequence[NewJob], *, order: list[UUID]
 ) -> None:
     """Remember who waits for whom; refuse what comes after a job that is not there.
 

@@ -73,10 +73,12 @@ async def hand_over(
         )
 
 
-async def give_up(connection: Connection, jobs: Sequence[NewJob]) -> None:
-    """Forget the keys of jobs that are refused."""
+async def give_up(
+    connection: Connection, jobs: Sequence[NewJob], *, owner: UUID | None = None
+) -> None:
+    """Forget the keys of jobs that are refused, as far as they, or `owner`, have them."""
     keyed = [
-        (job.tenant, job.type, kind, key, job.id)
+        (job.tenant, job.type, kind, key, owner or job.id)
         for job in jobs
         for kind in ("idempotency", "unique")
         if (key := key_of(job, kind)) is not None

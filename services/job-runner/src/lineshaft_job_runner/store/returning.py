@@ -1,5 +1,6 @@
 """How jobs go on that have not ended: back to the queue, to another time, or behind others."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -55,10 +56,14 @@ async def go_on(connection: Connection, outcomes: Sequence[Outcome]) -> None:
     """Store ends of attempts that others follow; the rows are locked.
 
     running -> queued (released) | retrying (failed) | scheduled (snoozed) | waiting (for its
-    children, which are stored already). An attempt that was not the job's fault is given back.
+    children that have not ended; new ones are stored already). An attempt that was not the job's
+    fault is given back.
     """
     if not outcomes:
         return
+    parents = [o.job.id for o in outcomes if o.verdict is Verdict.WAITING]
+    links = await _live_children(connection, parents)
+    counts = Counter(parent for _, parent, _ in links)
     rows = await connection.fetch(
         _GO_ON,
         [o.job.id for o in outcomes],
@@ -67,15 +72,13 @@ async def go_on(connection: Connection, outcomes: Sequence[Outcome]) -> None:
         [o.error and o.error.model_dump_json() for o in outcomes],
         [int(o.verdict is not Verdict.FAILED) for o in outcomes],
         [o.retry_in for o in outcomes],
-        [len(o.children) for o in outcomes],
+        [counts[o.job.id] for o in outcomes],
         [ending.written(o.checkpoint) for o in outcomes],
         ALLOWANCES,
         [o.progress.done for o in outcomes],
         [o.progress.total for o in outcomes],
         [o.progress.message for o in outcomes],
     )
-    links = [(c.id, o.job.id, False) for o in outcomes for c in o.children]
-    await ending.lock(connection, sorted(child for child, _, _ in links))
     await accepting.link(connection, links)
     errors = {o.job.id: o.error for o in outcomes}
     await outbox.add(
@@ -91,8 +94,21 @@ async def go_on(connection: Connection, outcomes: Sequence[Outcome]) -> None:
             for row in rows
         ],
     )
-    childless = [o.job.id for o in outcomes if o.verdict is Verdict.WAITING and not o.children]
+    childless = [parent for parent in parents if not counts[parent]]
     await ending.release(connection, dict.fromkeys(childless, 0))
+
+
+async def _live_children(
+    connection: Connection, parents: Sequence[UUID]
+) -> list[tuple[UUID, UUID, bool]]:
+    """Lock the children of jobs that have not ended, of whichever attempt; returns links."""
+    if not parents:
+        return []
+    rows = await connection.fetch(
+        "SELECT id, parent_id FROM jobs WHERE parent_id = ANY($1::uuid[]) ORDER BY id FOR UPDATE",
+        parents,
+    )
+    return [(row["id"], row["parent_id"], False) for row in rows]
 
 
 async def requeue_lost(connection: Connection, job_ids: Sequence[UUID], error: JobError) -> None:

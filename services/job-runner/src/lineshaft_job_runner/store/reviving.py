@@ -68,7 +68,8 @@ SELECT u.tenant, u.type, 'unique', u.key, u.id
 FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[]) AS u (tenant, type, key, id)
 ORDER BY u.tenant, u.type, u.key
 ON CONFLICT (tenant, type, kind, key) DO UPDATE
-SET job_id = excluded.job_id, expires_at = k.expires_at
+SET job_id = excluded.job_id,
+    expires_at = CASE WHEN k.expires_at > now() THEN k.expires_at END
 WHERE k.job_id = excluded.job_id OR k.expires_at <= now()
 RETURNING job_id
 """
