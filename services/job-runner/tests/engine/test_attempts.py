@@ -95,7 +95,7 @@ class CountingReads:
 
 async def test_statistics_asked_for_at_once_are_computed_once_for_each_tenant() -> None:
     reads: Any = CountingReads()
-    desk = Answering(reads, Catalogue([]))
+    desk = Answering(reads)
 
     async def ask(tenant: str) -> JobStats:
         return await desk.get_stats(envelop(GetJobStats(), source="/services/test", tenant=tenant))

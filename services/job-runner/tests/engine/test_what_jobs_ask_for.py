@@ -242,7 +242,7 @@ async def test_children_exist_with_a_success_and_not_with_a_failure(tmp_path: Pa
     ],
 )
 async def test_a_child_that_could_not_run_is_refused_where_it_is_submitted(
-    tmp_path: Path, job_type: str, parameters: dict[str, Any], more: dict[str, str]
+    tmp_path: Path, job_type: str, parameters: dict[str, Any], more: dict[str, Any]
 ) -> None:
     end = await outcome(
         claimed_job(), lambda context: context.submit(job_type, parameters, **more), tmp_path
@@ -302,7 +302,7 @@ async def test_a_job_whose_deadline_has_passed_is_not_begun(tmp_path: Path) -> N
 async def test_an_attempt_that_takes_too_long_is_ended_even_when_it_catches_that(
     tmp_path: Path,
 ) -> None:
-    async def body(_: JobContext) -> str:
+    async def body(context: JobContext) -> str:
         for _ in range(2):
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(60)

@@ -116,9 +116,9 @@ async def behave(context: JobContext, what: Act) -> None:
         case "snooze":
             context.checkpoint({"asked": True})
             raise SnoozeError(60, "the supplier's file is not there yet")
-        case "submit" | "wait_for_children":
+        case "submit" | "wait_for_children" if context.children is None:
             for step in range(3):
-                context.submit("trial.wait", {"seconds": step}, order_key="one by one")
+                context.submit("trial.wait", {"seconds": step / 10}, order_key="one by one")
             if what == "wait_for_children":
                 raise WaitForChildrenError
         case "talk":
