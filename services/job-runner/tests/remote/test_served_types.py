@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from typing import Any, Protocol
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
 import pytest
@@ -13,6 +15,7 @@ from lineshaft_contracts.jobs import JobState, JobView
 from lineshaft_contracts.problems import ProblemError
 from lineshaft_job_runner import serving
 from lineshaft_job_runner.catalogue import Catalogue
+from lineshaft_job_runner.job_type import Isolation, JobContext, JobType
 from lineshaft_job_runner.served_types import ServedTypes
 from lineshaft_job_runner.store.served_types import (
     COUNTED_MAX,
@@ -21,6 +24,7 @@ from lineshaft_job_runner.store.served_types import (
     ServedTypeStore,
 )
 from lineshaft_job_runner.unserved import OTHERS, TYPES_MAX, UnservedJobs
+from pydantic import BaseModel
 
 EXPIRE = "UPDATE served_types SET until = now() - interval '1 second' WHERE worker = $1"
 
@@ -201,3 +205,46 @@ async def test_counting_does_not_read_the_jobs_of_types_that_are_served(
         "SELECT relpages FROM pg_class WHERE relname = 'jobs'"
     )
     assert read < whole / 4
+
+
+class Nothing(BaseModel):
+    """No parameters, no result."""
+
+
+class Ping(JobType[Nothing, Nothing]):
+    """A job type that only the newer version has."""
+
+    name = "tool.ping"
+    title = "Ping"
+    parameters = Nothing
+    result = Nothing
+    example: ClassVar[Mapping[str, Any]] = {}
+    isolation = Isolation.LOOP
+
+    async def run(self, context: JobContext, parameters: Nothing) -> Nothing:
+        return Nothing()
+
+
+@pytest.mark.integration
+async def test_jobs_of_a_new_type_survive_that_the_runners_are_replaced_one_by_one(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def installed(*job_types: JobType[Any, Any]) -> None:
+        monkeypatch.setattr(Catalogue, "installed", lambda: Catalogue(job_types))
+
+    installed()
+    async with AsyncExitStack() as old:
+        await old.enter_async_context(platform.engine(instance="old"))
+        early = await platform.submit("tool.ping")
+        assert (await platform.job(early)).state is JobState.QUEUED
+        installed(Ping())
+        async with platform.engine(instance="new"):
+            async with asyncio.timeout(10):
+                while "tool.ping" not in await platform.types():
+                    await asyncio.sleep(0.1)
+            both = [await platform.submit("tool.ping") for _ in range(10)]
+            await old.aclose()
+            late = await platform.submit("tool.ping")
+            for job_id in (early, *both, late):
+                job = await platform.becomes(job_id, JobState.SUCCEEDED)
+                assert [a.worker for a in job.attempts] == ["new"]
