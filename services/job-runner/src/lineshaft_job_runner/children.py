@@ -21,6 +21,8 @@ from lineshaft_job_runner.job_type import JobType, SnoozeError, WaitForChildrenE
 from lineshaft_job_runner.meters import KILLED
 
 WATCH_SECONDS = 0.1
+LOOKS_AT_ITSELF = 5
+"""How often the child alone is looked at before all that it started is: that costs much more."""
 JOBS_PER_CHILD = 100
 OUT_OF_MEMORY = frozenset({"memory_limit", "out_of_memory"})
 
@@ -42,6 +44,7 @@ class _ChildExecution:
         self._task: asyncio.Task[Any] | None = None
         self._child: ChildProcess | None = None
         self._stopping = False
+        self._looks = 0
         self._killed_for: Exception | None = None
         self._watching: asyncio.TimerHandle | None = None
         self._killing: asyncio.TimerHandle | None = None
@@ -120,7 +123,9 @@ class _ChildExecution:
         limit, child = self._memory_bytes_max, self._child
         if limit is None or child is None or self._killed_for is not None:
             return
-        if process_tree.resident_bytes(child.process.pid) > limit:
+        self._looks += 1
+        whole_tree = self._looks % LOOKS_AT_ITSELF == 0
+        if process_tree.resident_bytes(child.process.pid, whole_tree=whole_tree) > limit:
             self._kill("memory", AttemptError(memory_limit_error(limit)))
             return
         self._watching = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch)

@@ -22,9 +22,13 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def resident_bytes(pid: int) -> int:
-    """Memory that a process and its descendants really hold; 0 when it is gone."""
-    return sum(_resident_bytes(member) for member in (pid, *descendants(pid)))
+def resident_bytes(pid: int, *, whole_tree: bool) -> int:
+    """Memory that a process really holds, or it and its descendants; 0 when it is gone.
+
+    Pages that they share count for each of them.
+    """
+    members = (pid, *descendants(pid)) if whole_tree else (pid,)
+    return sum(_resident_bytes(member) for member in members)
 
 
 def kill(pid: int) -> None:
