@@ -262,7 +262,7 @@ MOMENTS = st.one_of(
 ).map(lambda drawn: drawn[0] + timedelta(seconds=drawn[1]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     cron=CRONS,
     zone=st.sampled_from(ZONES),
@@ -282,10 +282,10 @@ def test_fires_of_every_expression_and_zone(
 def expected(wanted: JobSchedule, cron: str, after: datetime, until: datetime) -> set[datetime]:
     """The same by definition: each wall time by itself, in no order."""
     zone = ZoneInfo(wanted.zone)
-    day = timedelta(days=2)  # More than any clock was ever moved.
+    slack = timedelta(hours=25)  # More than any clock was ever moved.
     fires = set[datetime]()
-    for wall in CronSim(cron, after.replace(tzinfo=None) - day):
-        if wall > until.replace(tzinfo=None) + day:
+    for wall in CronSim(cron, after.replace(tzinfo=None) - slack):
+        if wall > until.replace(tzinfo=None) + slack:
             break
         two = [wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
         real = [one for one in two if one.astimezone(zone).replace(tzinfo=None) == wall]
