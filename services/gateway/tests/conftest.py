@@ -118,6 +118,7 @@ class MemoryRunner:
     """A job-runner that only keeps jobs; each belongs to the tenant that submitted it."""
 
     jobs: dict[Any, JobView] = field(default_factory=dict[Any, JobView])
+    by_key: dict[Any, JobView] = field(default_factory=dict[Any, JobView])
     artifacts: dict[str, ArtifactFound] = field(default_factory=dict[str, ArtifactFound])
     asked: list[str] = field(default_factory=list[str])
     types: tuple[str, ...] = ("report.generate", "acme.custom")
@@ -144,13 +145,9 @@ class MemoryRunner:
     def _accept(
         self, data: JobSubmission, command: Envelope[Any], priority: Priority
     ) -> JobAccepted:
-        for job in self.jobs.values():
-            if (job.tenant, job.type, job.idempotency_key) == (
-                command.tenant,
-                data.job_type,
-                data.idempotency_key or object(),
-            ):
-                return JobAccepted(job=job, created=False)
+        key = (command.tenant, data.job_type, data.idempotency_key)
+        if data.idempotency_key is not None and key in self.by_key:
+            return JobAccepted(job=self.by_key[key], created=False)
         job = JobView(
             id=data.job_id,
             type=data.job_type,
@@ -170,7 +167,7 @@ class MemoryRunner:
             submitted_at=command.time,
             run_at=data.run_at,
         )
-        self.jobs[job.id] = job
+        self.jobs[job.id] = self.by_key[key] = job
         return JobAccepted(job=job, created=True)
 
     def _own(self, question: Envelope[Any]) -> JobView:

@@ -13,6 +13,7 @@ from lineshaft_contracts.jobs import SubmitJobs
 from lineshaft_contracts.problems import Problem, ProblemError
 from lineshaft_contracts.registry import read
 from lineshaft_contracts.topology import JOB_RUNNER_SUBMIT
+from lineshaft_gateway.job_batch import VALUES_MAX
 from lineshaft_gateway.keys import Scope
 from lineshaft_gateway.routes.job_batch import BATCHES_PER_TENANT_MAX
 from pydantic_core import to_json
@@ -204,12 +205,13 @@ async def test_bodies_are_bounded(world: World) -> None:
     post = world.client.post
     large = await post("/api/jobs/batch", data=chunks(), headers=headers)
     await problem(large, 413, "body_too_large")
-    brackets = await post("/api/jobs/batch", data=BytesIO(b"[" * 2_000_001), headers=headers)
+    text = BytesIO(b"[" * (VALUES_MAX + 1))
+    brackets = await post("/api/jobs/batch", data=text, headers=headers)
     await problem(brackets, 413, "batch_too_large")
     other = await post("/api/jobs", data=chunks(), headers=headers)
     await problem(other, 413, "body_too_large")
-    text = await post("/api/jobs/batch", data=b"{", headers=headers)
-    await problem(text, 400, "invalid_json")
+    broken = await post("/api/jobs/batch", data=b"{", headers=headers)
+    await problem(broken, 400, "invalid_json")
     form = await post("/api/jobs/batch", data={"jobs": "1"}, headers=world.key())
     await problem(form, 415, "unsupported_media_type")
 

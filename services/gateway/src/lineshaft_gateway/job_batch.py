@@ -29,7 +29,7 @@ from lineshaft_gateway.job_submission import Submission, check
 
 BATCH_MAX = 10_000
 BATCH_BYTES_MAX = 32 * 1024 * 1024
-VALUES_MAX = 2_000_000
+VALUES_MAX = 1_000_000
 """Values that a batch may have: in memory, brackets take far more than they do as text."""
 MESSAGE_BYTES_MAX = 1024 * 1024
 MESSAGES_UNDER_WAY = 8
