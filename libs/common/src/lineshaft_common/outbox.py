@@ -14,7 +14,7 @@ from lineshaft_common.messaging.bus import (
     PublishError,
     UnsendableError,
 )
-from lineshaft_common.messaging.outgoing import Outgoing, traced
+from lineshaft_common.messaging.outgoing import Outgoing, outgoing, traced
 from lineshaft_common.postgres import Connection, Pool
 from lineshaft_common.transient import is_transient
 
@@ -40,9 +40,15 @@ WAITING = Gauge("lineshaft_outbox_batch", "Messages in the last round that was r
 async def add(connection: Connection, envelopes: Sequence[Envelope[Any]]) -> None:
     """Store messages in the caller's transaction; they leave, in order, after its commit.
 
-    One row holds them all, whose columns are arrays: a row for each cost more than all the rest.
+    A message goes on with the trace that it carries; one without gets none, since what is stored
+    together does not belong together. One row holds them all, whose columns are arrays: a row for
+    each cost more than all the rest.
     """
-    for ready in _batches([traced(envelope) for envelope in envelopes]):
+    ready_to_send = [
+        outgoing(envelope) if envelope.traceparent is None else traced(envelope)
+        for envelope in envelopes
+    ]
+    for ready in _batches(ready_to_send):
         await connection.execute(
             """
             INSERT INTO outbox_batches (messages, body_bytes, exchange, routing_key, type,
