@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from lineshaft_common.messaging.bus import Outgoing
+from lineshaft_common.messaging.outgoing import Outgoing
 from lineshaft_common.testing import MemoryBus
 from lineshaft_contracts.topology import PLATFORM_LOG
 

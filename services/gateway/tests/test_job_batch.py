@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import pytest
 from aiohttp import ClientResponse
-from lineshaft_common.messaging.bus import OutcomeUnknownError, Outgoing
+from lineshaft_common.messaging.bus import OutcomeUnknownError
+from lineshaft_common.messaging.outgoing import Outgoing
 from lineshaft_contracts.jobs import SubmitJobs
 from lineshaft_contracts.problems import Problem, ProblemError
 from lineshaft_contracts.registry import read

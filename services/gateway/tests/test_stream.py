@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from lineshaft_common import tracing
-from lineshaft_common.messaging.bus import Outgoing
+from lineshaft_common.messaging.outgoing import Outgoing
 from lineshaft_contracts.envelope import PLATFORM_TENANT
 from lineshaft_contracts.topology import PLATFORM_LOG
 from lineshaft_gateway.keys import Scope

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lineshaft_common import tracing
-from lineshaft_common.messaging.bus import Bus, OutcomeUnknownError, Outgoing, PublishError
+from lineshaft_common.messaging.bus import Bus, OutcomeUnknownError, PublishError
+from lineshaft_common.messaging.outgoing import Outgoing
 from lineshaft_contracts.door import validate_plant_event
 from lineshaft_contracts.envelope import Envelope
 from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError
