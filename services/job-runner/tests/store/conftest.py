@@ -11,12 +11,9 @@ from lineshaft_cli.local.virtual_host import with_path
 from lineshaft_common import postgres
 from lineshaft_common.postgres import Pool
 
-from .driver import Jobs
+from .driver import TABLES, Jobs
 
 PACKAGES = ("lineshaft_common", "lineshaft_job_runner")
-TABLES = """
-jobs, job_history, job_keys, job_dependencies, job_limits, job_audit, outbox_batches
-"""
 
 
 async def _create(admin_url: str, name: str) -> None:

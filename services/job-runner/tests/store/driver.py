@@ -8,13 +8,23 @@ from uuid import UUID
 
 from lineshaft_common.postgres import Pool
 from lineshaft_contracts.envelope import Priority, uuid7
-from lineshaft_contracts.jobs import JobError, JobView
-from lineshaft_job_runner.job import Accepted, ClaimedJob, NewJob, Outcome, Verdict
+from lineshaft_contracts.jobs import JobError, JobView, Progress
+from lineshaft_job_runner.job import (
+    Accepted,
+    ClaimedJob,
+    NewJob,
+    Outcome,
+    ProgressUpdate,
+    Verdict,
+)
 from lineshaft_job_runner.store.jobs import JobStore
 from lineshaft_job_runner.store.reads import JobReads
 
 WAIT, WORK = "trial.wait", "trial.work"
 LEASE_SECONDS = 60.0
+TABLES = """
+jobs, job_history, job_keys, job_dependencies, job_limits, job_audit, outbox_batches
+"""
 NOT_YET = JobError(code="not_yet", message="")
 NEVER = JobError(code="never", message="", retryable=False)
 
@@ -100,6 +110,14 @@ class Jobs:
         """Report that a job failed for good."""
         assert await self.end(job, Verdict.FAILED, error=NEVER)
 
+    @staticmethod
+    def beat(
+        job: ClaimedJob, *, moved: bool = False, checkpoint: dict[str, Any] | None = None
+    ) -> ProgressUpdate:
+        """Tell how far an attempt is."""
+        progress = Progress(done=1, total=2)
+        return ProgressUpdate(job=job, progress=progress, moved=moved, checkpoint=checkpoint)
+
     async def cancel(self, job_id: UUID, *, tenant: str = "acme") -> bool:
         """Cancel a job like its owner."""
         return await self.store.cancel(job_id, tenant=tenant)
@@ -155,7 +173,7 @@ class Jobs:
             """
             INSERT INTO job_limits (tenant, name, job_type, limit_key, running_max, starts_max,
                                     per_seconds, paused, note, starts_left)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', $6)
+            VALUES ($1, $2, $3, $4, $5, $6::integer, $7, $8, '', $6::integer)
             """,
             tenant,
             name,
