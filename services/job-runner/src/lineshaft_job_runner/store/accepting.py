@@ -1,6 +1,7 @@
 """How submissions become jobs: repeats, keys, dependencies and turns."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 from uuid import UUID
 
 from lineshaft_common import outbox
@@ -20,6 +21,9 @@ from lineshaft_job_runner.job import (
 from lineshaft_job_runner.store import ending, ids, keys
 from lineshaft_job_runner.store.batches import TAKEN, Batch
 from lineshaft_job_runner.store.ids import born
+
+_Found: TypeAlias = dict[UUID, tuple[str, JobState]]
+"""Tenant and state of jobs."""
 
 TOO_NEW = Problem(
     code="invalid_input",
@@ -79,8 +83,7 @@ async def accept(connection: Connection, jobs: Sequence[NewJob]) -> list[Accepte
     await _take_keys(connection, batch)
     states = await _insert(connection, batch)
     waiting = [job for job in batch.open if job.after]
-    if waiting:
-        await _link(connection, batch, waiting, order=list(states))
+    awaited = await _link(connection, batch, waiting, order=list(states))
     created = batch.open
     await _refuse_repeats(connection, batch)
     await ending.grant_turns(
@@ -96,8 +99,9 @@ async def accept(connection: Connection, jobs: Sequence[NewJob]) -> list[Accepte
             for job in created
         ],
     )
-    if waiting:
-        await _start_what_waits_for_nothing(connection, [j for j in waiting if batch.is_open(j)])
+    await _start_what_waits_for_nothing(
+        connection, [job for job in waiting if batch.is_open(job)], awaited
+    )
     return batch.outcomes()
 
 
@@ -178,9 +182,7 @@ async def _settle_repeats(connection: Connection, batch: Batch, jobs: Sequence[N
             await keys.give_up(connection, [job])
 
 
-async def _find(
-    connection: Connection, job_ids: Sequence[UUID]
-) -> dict[UUID, tuple[str, JobState]]:
+async def _find(connection: Connection, job_ids: Sequence[UUID]) -> _Found:
     """Look up tenant and state of jobs, whether they have ended or not."""
     rows = await connection.fetch(
         f"""
@@ -195,14 +197,12 @@ async def _find(
 
 async def _link(
     connection: Connection, batch: Batch, waiting: Sequence[NewJob], *, order: list[UUID]
-) -> None:
+) -> _Found:
     """Remember who waits for whom; refuse what comes after a job that is not there.
 
     Of the jobs of one batch, one may come after those before it: so there are no circles.
     """
-    wanted = sorted({job_id for job in waiting for job_id in job.after})
-    live = set(await ending.lock(connection, wanted))
-    found = await _find(connection, wanted)
+    found = await _lock_live(connection, sorted({i for job in waiting for i in job.after}))
     places = {job_id: place for place, job_id in enumerate(order)}
     refused: dict[UUID, NewJob] = {}
     links: list[tuple[UUID, UUID, bool]] = []
@@ -222,39 +222,36 @@ async def _link(
         links += [
             (job_id, job.id, job.after_failure is AfterFailure.CANCEL)
             for job_id in set(job.after)
-            if job_id in live
+            if not found[job_id][1].is_final
         ]
     if refused:
         await connection.execute("DELETE FROM jobs WHERE id = ANY($1::uuid[])", list(refused))
         await keys.give_up(connection, list(refused.values()))
-    await link(connection, links)
+    await ending.link(connection, links)
+    return found
 
 
-async def link(connection: Connection, links: Sequence[tuple[UUID, UUID, bool]]) -> None:
-    """Store (on, job, cancels): the second waits for the first, whose row is locked."""
-    if not links:
-        return
-    await connection.execute(
-        """
-        WITH linked AS (
-            INSERT INTO job_dependencies (on_job_id, job_id, cancels)
-            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::boolean[])
-        )
-        UPDATE jobs SET awaited = true WHERE id = ANY($1::uuid[]) AND NOT awaited
-        """,
-        [on for on, _, _ in links],
-        [job for _, job, _ in links],
-        [cancels for _, _, cancels in links],
-    )
+async def _lock_live(connection: Connection, job_ids: Sequence[UUID]) -> _Found:
+    """Find jobs, and lock those that have not ended, so that none of them does."""
+    locked: set[UUID] = set()
+    while job_ids:
+        found = await _find(connection, job_ids)
+        live = [job_id for job_id, (_, state) in found.items() if not state.is_final]
+        if locked.issuperset(live):
+            return found
+        # Meanwhile one may have ended, or another may have come: so look again.
+        locked.update(await ending.lock(connection, live))
+    return {}
 
 
-async def _start_what_waits_for_nothing(connection: Connection, waiting: Sequence[NewJob]) -> None:
+async def _start_what_waits_for_nothing(
+    connection: Connection, waiting: Sequence[NewJob], found: _Found
+) -> None:
     """Do for jobs that had ended before what their end would have done."""
-    found = await _find(connection, sorted({i for job in waiting for i in job.after}))
     met: dict[UUID, int] = {}
     doomed: list[Ending] = []
     for job in waiting:
-        ended = [found[i][1] for i in set(job.after) if i in found and found[i][1].is_final]
+        ended = [found[i][1] for i in set(job.after) if found[i][1].is_final]
         if job.after_failure is AfterFailure.CANCEL and any(
             state is not JobState.SUCCEEDED for state in ended
         ):

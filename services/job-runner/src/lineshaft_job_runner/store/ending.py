@@ -192,6 +192,24 @@ async def lock(connection: Connection, job_ids: Sequence[UUID]) -> list[UUID]:
     return [row["id"] for row in rows]
 
 
+async def link(connection: Connection, links: Sequence[tuple[UUID, UUID, bool]]) -> None:
+    """Store (on, job, cancels): the second waits for the first, whose row is locked."""
+    if not links:
+        return
+    await connection.execute(
+        """
+        WITH linked AS (
+            INSERT INTO job_dependencies (on_job_id, job_id, cancels)
+            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::boolean[])
+        )
+        UPDATE jobs SET awaited = true WHERE id = ANY($1::uuid[]) AND NOT awaited
+        """,
+        [on for on, _, _ in links],
+        [job for _, job, _ in links],
+        [cancels for _, _, cancels in links],
+    )
+
+
 async def release(connection: Connection, met: dict[UUID, int]) -> None:
     """Take so many blockers from each job; waiting -> scheduled | queued when none is left."""
     if not met:

@@ -11,7 +11,7 @@ from lineshaft_contracts.jobs import JobError, JobState
 
 from lineshaft_job_runner import announcements
 from lineshaft_job_runner.job import Outcome, Verdict
-from lineshaft_job_runner.store import accepting, ending
+from lineshaft_job_runner.store import ending
 from lineshaft_job_runner.store.ending import ALLOWANCES, ref
 
 _ENDED_ATTEMPT = """
@@ -79,7 +79,7 @@ async def go_on(connection: Connection, outcomes: Sequence[Outcome]) -> None:
         [o.progress.total for o in outcomes],
         [o.progress.message for o in outcomes],
     )
-    await accepting.link(connection, links)
+    await ending.link(connection, links)
     errors = {o.job.id: o.error for o in outcomes}
     await outbox.add(
         connection,
