@@ -1,7 +1,10 @@
 """Run one benchmark: `make bench` for jobs, `make bench BENCH=events ARGS="--rounds 5"`."""
 
 import importlib
+import logging
 import sys
+
+import structlog
 
 BENCHES = {
     "jobs": "durable jobs per second and CPU per job, beside other job engines",
@@ -18,6 +21,8 @@ def main() -> None:
     if name not in BENCHES:
         known = "\n".join(f"  {one:18} {about}" for one, about in BENCHES.items())
         sys.exit(f"usage: make bench BENCH=NAME [ARGS=...]; NAME is one of\n{known}")
+    quiet = structlog.make_filtering_bound_logger(logging.WARNING)
+    structlog.configure(wrapper_class=quiet)
     sys.argv = [f"bench {name}", *sys.argv[2:]]
     importlib.import_module(f".{name}", __package__).main()
 

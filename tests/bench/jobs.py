@@ -8,7 +8,9 @@ every engine once, so that what else the machine does falls on all; the table sh
 import argparse
 import asyncio
 import statistics
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from . import report, servers
 from .engines import ENGINES, Installed
@@ -17,23 +19,39 @@ from .trial import measure
 
 Figures = dict[str, float]
 
+RATIOS = {
+    "end_to_end_jobs_per_second": "ratio, end to end",
+    "drain_jobs_per_second": "ratio, drain",
+    "end_to_end_total_cpu_us": "ratio, all CPU",
+}
 COLUMNS = {
     "end_to_end_jobs_per_second": "end to end, jobs/s",
     "end_to_end_worker_cpu_us": "worker CPU, us/job",
     "end_to_end_total_cpu_us": "with servers and client",
     "drain_jobs_per_second": "drain, jobs/s",
-    "drain_worker_cpu_us": "worker CPU, us/job",
+    "drain_worker_cpu_us": "worker CPU at that",
     "start_p50_ms": "start p50, ms",
     "start_p99_ms": "p99, ms",
 }
 
 
 async def rounds(
-    engines: Sequence[Installed], private: servers.Servers, *, count: int, latency: bool
+    engines: Sequence[Installed],
+    private: servers.Servers,
+    *,
+    count: int,
+    seconds: float,
+    latency: bool,
 ) -> dict[str, list[Figures]]:
-    """Measure each engine once in each round, and write every single result down."""
+    """Measure each engine once in each round, and write every single result down.
+
+    No round begins after so many seconds.
+    """
     found: dict[str, list[Figures]] = {one.engine.name: [] for one in engines}
+    began = time.monotonic()
     for number in range(count):
+        if time.monotonic() - began > seconds:
+            break
         for one in engines:
             name = one.engine.name
             about = {"round": number, "engine": name, "version": one.version}
@@ -57,23 +75,26 @@ def medians(found: dict[str, list[Figures]]) -> dict[str, Figures]:
 
 
 def table(result: dict[str, Figures], engines: Sequence[Installed]) -> list[list[str]]:
-    """Write a row for each engine; the ratio says how many times as fast as it the first is."""
+    """Write a row for each engine; ratios say how many times as good the first is."""
     if not result:
         return []
     first = next(iter(result.values()))
-    rows = [["engine", "ratio", "ratio, drain", *COLUMNS.values(), "left of a job"]]
+    rows = [["engine", *RATIOS.values(), *COLUMNS.values(), "left of a job"]]
     for one in engines:
         figures = result.get(one.engine.name)
         if figures is None:
             continue
-        ratios = [
-            f"{first[key] / figures[key]:.2f}"
-            for key in ("end_to_end_jobs_per_second", "drain_jobs_per_second")
-        ]
+        ratios = [report.number(_ratio(first, figures, key)) for key in RATIOS]
         values = [report.number(figures.get(key)) for key in COLUMNS]
         name = f"{one.engine.name} {one.version}".strip()
         rows.append([name, *ratios, *values, one.engine.record])
     return rows
+
+
+def _ratio(first: Figures, other: Figures, key: str) -> float:
+    """Return how many times as good the first is: more jobs per second, or less CPU."""
+    quotient = first[key] / other[key]
+    return quotient if key.endswith("per_second") else 1 / quotient
 
 
 def main() -> None:
@@ -83,13 +104,25 @@ def main() -> None:
     parser.add_argument(
         "--only", default="", help="engines whose name contains one of these, by ,"
     )
+    parser.add_argument("--scale", type=float, default=1.0, help="of the number of jobs")
+    parser.add_argument("--minutes", type=float, default=60.0, help="no round begins after these")
     parser.add_argument("--no-latency", action="store_true")
     options = parser.parse_args()
     wanted = options.only.split(",")
-    engines = [one.installed() for one in ENGINES if any(part in one.name for part in wanted)]
+    engines = [
+        replace(one, jobs=round(one.jobs * options.scale)).installed()
+        for one in ENGINES
+        if any(part in one.name for part in wanted)
+    ]
     with servers.private() as private:
         found = asyncio.run(
-            rounds(engines, private, count=options.rounds, latency=not options.no_latency)
+            rounds(
+                engines,
+                private,
+                count=options.rounds,
+                seconds=options.minutes * 60,
+                latency=not options.no_latency,
+            )
         )
     report.show(table(medians(found), engines))
 

@@ -38,7 +38,9 @@ def number(value: float | None) -> str:
     """Write a figure; a dash for one that was not measured."""
     if value is None:
         return "-"
-    return f"{value:,.0f}" if value >= 20 else f"{value:.1f}"
+    if value >= 20:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 2 else f"{value:.2f}"
 
 
 @cache

@@ -58,14 +58,14 @@ class LimitStore:
                 """
                 INSERT INTO job_limits (tenant, name, job_type, limit_key, running_max, starts_max,
                                         per_seconds, paused, note, starts_left)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $6)
+                VALUES ($1, $2, $3, $4, $5, $6::integer, $7, $8, $9, $6::integer)
                 ON CONFLICT (tenant, name) DO UPDATE
-                SET job_type = $3, limit_key = $4, running_max = $5, starts_max = $6,
+                SET job_type = $3, limit_key = $4, running_max = $5, starts_max = $6::integer,
                     per_seconds = $7, paused = $8, note = $9, counted_at = clock_timestamp(),
                     starts_left = CASE
                         WHEN (job_limits.starts_max, job_limits.per_seconds)
                              IS NOT DISTINCT FROM ($6::integer, $7::float8)
-                        THEN job_limits.starts_left ELSE $6 END
+                        THEN job_limits.starts_left ELSE $6::integer END
                 """,
                 "" if every_tenant else tenant,
                 name,
