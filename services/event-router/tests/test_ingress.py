@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from lineshaft_common import tracing
-from lineshaft_common.messaging.wire import Received
+from lineshaft_common.messaging.codec import Received
 from lineshaft_common.testing import MemoryBus
 from lineshaft_contracts.topology import INGRESS, PLANT_QUARANTINE
 from lineshaft_event_router.ingress import Ingress
