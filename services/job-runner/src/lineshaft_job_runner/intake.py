@@ -132,14 +132,13 @@ class Intake:
     async def _conclude(self, message: _Message) -> None:
         """Count, and answer or park what is not answered with a job."""
         refused = 0
-        stored = iter(message.jobs)
-        for result in message.results:
-            problem = result and result.problem
-            if result is None or problem is not None:
+        types = _types(message.delivery.data)
+        for result, job_type in zip(message.results, types, strict=True):
+            if result is None or result.problem is not None:
                 refused += 1
             else:
                 outcome = "created" if result.created else "repeated"
-                SUBMITTED.labels(next(stored).type, outcome).inc()
+                SUBMITTED.labels(job_type, outcome).inc()
         if refused:
             SUBMITTED.labels("", "refused").inc(refused)
         results = [result for result in message.results if result is not None]
@@ -187,6 +186,11 @@ class Intake:
             await delivery.reply(
                 Problem(code="job_ended", title="The job has ended", detail=detail, status=409)
             )
+
+
+def _types(data: SubmitJob | SubmitJobs) -> list[str]:
+    """Name the types of all the jobs of a message, in order."""
+    return [data.job_type] if isinstance(data, SubmitJob) else [j.job_type for j in data.jobs]
 
 
 def _in_transactions(messages: Iterable[_Message]) -> Iterable[list[_Message]]:
