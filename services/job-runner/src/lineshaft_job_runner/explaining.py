@@ -54,7 +54,7 @@ def explain(facts: Facts) -> tuple[Explanation, ...]:
         case JobState.WAITING:
             return (_of_waiting(facts),)
         case _:
-            told = f"It is {facts.state} since {facts.finished_at}."
+            told = f"It ended as {facts.state} at {facts.finished_at}."
             return (_because(Obstacle.ENDED, told, state=str(facts.state)),)
 
 
