@@ -1,201 +1,206 @@
-"""The job-runner is killed and frozen: nothing accepted is lost, nothing ends twice."""
+"""Job-runners are killed, frozen and blocked: nothing is lost, nothing is finished twice."""
 
 import asyncio
 import os
 import random
 import signal
-import sys
-from collections import Counter
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from itertools import groupby
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
-import asyncpg
 import pytest
-from lineshaft_common import messaging
-from lineshaft_common.messaging import RabbitBus
-from lineshaft_contracts.envelope import uuid7
-from lineshaft_contracts.jobs import GetJob, JobAccepted, JobState, JobView, SubmitJob
+from lineshaft_contracts.jobs import JobState
 
-pytestmark = [pytest.mark.integration, pytest.mark.chaos]
+from .fleet import LEASE_SECONDS, PLUGIN, ROUNDS, Fleet, Worker
 
-PLUGIN = Path(__file__).parents[2] / "services" / "job-runner" / "tests" / "plugin"
-DEADLINE_SECONDS = 120.0
-LEASE_SECONDS = 2.0
-
-
-class Worker:
-    """A job-runner process of this test."""
-
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self._environment = environment
-        self._log = log
-        self.process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        with self._log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "lineshaft_job_runner",
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-                stdin=asyncio.subprocess.DEVNULL,
-            )
-
-    async def end(self, how: signal.Signals) -> None:
-        assert self.process is not None
-        if self.process.returncode is None:
-            self.process.send_signal(how)
-        await self.process.wait()
-
-    def signal(self, how: signal.Signals) -> None:
-        assert self.process is not None
-        self.process.send_signal(how)
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.chaos,
+    pytest.mark.parametrize("number", range(ROUNDS)),
+]
 
 
-@asynccontextmanager
-async def worker(
-    name: str, amqp_url: str, postgres_url: str, folder: Path
-) -> AsyncGenerator[Worker]:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(PLUGIN),
-        "LINESHAFT_AMQP_URL": amqp_url,
-        "LINESHAFT_POSTGRES_URL": postgres_url,
-        "LINESHAFT_HTTP_PORT": "0",
-        "LINESHAFT_INSTANCE": name,
-        "LINESHAFT_OBJECT_STORE_URL": (folder / "objects").as_uri(),
-        "LINESHAFT_LEASE_SECONDS": str(LEASE_SECONDS),
-        "LINESHAFT_PROCESSES_MAX": "2",
-        "LINESHAFT_CHILD_IDLE_SECONDS": "5",
-    }
-    made = Worker(environment, folder / f"{name}.log")
-    await made.start()
-    try:
-        yield made
-    finally:
-        made.signal(signal.SIGCONT) if made.process and made.process.returncode is None else None
-        await made.end(signal.SIGKILL)
+@pytest.fixture
+async def fleet(
+    number: int, fresh_amqp_url: str, postgres_url: str, tmp_path: Path
+) -> AsyncGenerator[Fleet]:
+    del number
+    async with Fleet.on(fresh_amqp_url, postgres_url, tmp_path) as fleet:
+        yield fleet
 
 
-async def submit(bus: RabbitBus, job_id: UUID, job_type: str, parameters: dict[str, Any]) -> None:
-    """Submit until the runner has said that it has the job, as a client that retries."""
-    command = SubmitJob(job_id=job_id, job_type=job_type, parameters=parameters)
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while True:
-            try:
-                reply: JobAccepted = await bus.ask(
-                    command, tenant="acme", source="/services/test", deadline_seconds=2
-                )
-            except (messaging.NoReplyError, messaging.PublishError):
-                continue
-            assert reply.job.id == job_id
-            return
+async def kill_now_and_then(worker: Worker, times: int) -> None:
+    for _ in range(times):
+        await asyncio.sleep(random.uniform(1, 3))  # The moment of the kill is the test.
+        await worker.killed_and_started()
 
 
-async def all_end(bus: RabbitBus, ids: list[UUID]) -> list[JobView]:
-    """Wait until the jobs have ended, and return what the runner tells about them."""
-    views: list[JobView] = []
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        for job_id in ids:
-            while (view := await look(bus, job_id)) is None or view.finished_at is None:
-                await asyncio.sleep(0.2)
-            views.append(view)
-    return views
-
-
-async def look(bus: RabbitBus, job_id: UUID) -> JobView | None:
-    """Ask for a job; None while no runner answers."""
-    try:
-        found = await bus.ask(
-            GetJob(job_id=job_id), tenant="acme", source="/services/test", deadline_seconds=5
+async def test_a_killed_runner_loses_no_job_and_finishes_none_twice(fleet: Fleet) -> None:
+    jobs = [
+        fleet.job(
+            "trial.work" if number % 3 == 0 else "trial.wait",
+            parameters={"seconds": random.uniform(0, 0.3)},
         )
-    except (messaging.NoReplyError, messaging.PublishError):
-        return None
-    return found.job
+        for number in range(40)
+    ]
+    async with fleet.worker("one") as one:
+        # Two losses at most: a third would put a job into quarantine, which is another test.
+        views = await fleet.through(jobs, lambda: kill_now_and_then(one, 2))
+    fleet.agrees(views, losses_max=2)
 
 
-async def test_a_killed_runner_loses_no_job_and_ends_none_twice(
-    fresh_amqp_url: str, postgres_url: str, tmp_path: Path
+async def test_a_runner_that_was_frozen_cannot_finish_what_another_took_over(
+    fleet: Fleet,
 ) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")  # noqa: T201 - pytest shows it when the test fails.
-    chance = random.Random(seed)
-    ledger = tmp_path / "ledger"
-    ids = [uuid7() for _ in range(60)]
-    async with (
-        worker("one", fresh_amqp_url, postgres_url, tmp_path) as one,
-        messaging.connect(fresh_amqp_url, name="test") as bus,
-    ):
-
-        async def submit_all() -> None:
-            for number, job_id in enumerate(ids):
-                parameters = {"ledger": str(ledger), "seconds": chance.uniform(0, 0.3)}
-                job_type = "trial.work" if number % 3 == 0 else "trial.wait"
-                await submit(bus, job_id, job_type, parameters)
-
-        submitting = asyncio.create_task(submit_all())
-        for _ in range(4):
-            await asyncio.sleep(chance.uniform(1.5, 3.5))  # The moment of the kill is the test.
-            await one.end(signal.SIGKILL)
-            await one.start()
-        await submitting
-        jobs = await all_end(bus, ids)
-    states = Counter(str(job.state) for job in jobs)
-    assert set(states) <= {"succeeded", "quarantined"}
-    # Only a job that was there at three of the kills may be in quarantine.
-    assert states["succeeded"] >= len(ids) - 4
-    outcomes = {str(job.id): Counter(a.outcome for a in job.attempts) for job in jobs}
-    succeeded = {str(job.id) for job in jobs if job.state is JobState.SUCCEEDED}
-    assert all(outcomes[job_id]["succeeded"] == 1 for job_id in succeeded)
-    lines = [line.split() for line in ledger.read_text().splitlines()]
-    effects = Counter((job_id, attempt) for job_id, attempt, _ in lines)
-    assert max(effects.values()) == 1, "an attempt ran twice"
-    assert succeeded <= {job_id for job_id, _ in effects}
-    repeated = Counter(job_id for job_id, _ in effects)
-    assert all(count <= 1 + outcomes[job_id]["lost"] for job_id, count in repeated.items())
-
-
-async def test_a_runner_that_was_frozen_cannot_end_what_another_took_over(
-    fresh_amqp_url: str, postgres_url: str, tmp_path: Path
-) -> None:
-    ledger, job_id = tmp_path / "ledger", uuid7()
-    async with (
-        messaging.connect(fresh_amqp_url, name="test") as bus,
-        worker("frozen", fresh_amqp_url, postgres_url, tmp_path) as frozen,
-    ):
-        parameters = {"ledger": str(ledger), "seconds": 3}
-        await submit(bus, job_id, "trial.work", parameters)
-        await running_on(postgres_url, job_id, "frozen")
+    jobs = [
+        fleet.job("trial.work", parameters={"seconds": 2}),
+        fleet.job(parameters={"seconds": 2}),
+    ]
+    async with fleet.worker("frozen") as frozen:
+        await fleet.submit(*jobs)
+        for job in jobs:
+            await fleet.becomes(job.job_id, JobState.RUNNING)
         frozen.signal(signal.SIGSTOP)
-        async with worker("other", fresh_amqp_url, postgres_url, tmp_path):
-            (job,) = await all_end(bus, [job_id])
+        async with fleet.worker("other"):
+            views = await fleet.ends([job.job_id for job in jobs])
             frozen.signal(signal.SIGCONT)
-            await noticed(tmp_path / "frozen.log", "lease_lost")
-    assert (job.state, job.attempt) == (JobState.SUCCEEDED, 2)
-    assert [(a.number, a.outcome) for a in job.attempts] == [(1, "lost"), (2, "succeeded")]
+            await frozen.tells("lease_lost")
+    fleet.agrees(views, losses_max=1)
+    for view in views:
+        assert [(a.number, a.outcome) for a in view.attempts] == [(1, "lost"), (2, "succeeded")]
+        assert [a.worker for a in view.attempts] == ["frozen", "other"]
 
 
-async def running_on(postgres_url: str, job_id: UUID, name: str) -> None:
-    connection = await asyncpg.connect(postgres_url)
-    try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while (
-                await connection.fetchval(
-                    "SELECT worker FROM jobs WHERE id = $1 AND state = 'running'", job_id
-                )
-                != name
-            ):
+async def test_a_job_that_blocks_the_loop_costs_nobody_the_lease(fleet: Fleet) -> None:
+    blocking = fleet.job(parameters={"act": "block", "seconds": 0.2})
+    others = [fleet.job(parameters={"seconds": LEASE_SECONDS}) for _ in range(10)]
+    async with fleet.worker("one"), fleet.worker("other"):
+        await fleet.submit(*others, blocking)
+        views = await fleet.ends([job.job_id for job in (*others, blocking)])
+    fleet.agrees(views, losses_max=0)
+
+
+async def test_jobs_that_kill_crash_or_burst_do_not_take_good_ones_along(fleet: Fleet) -> None:
+    poison = {
+        "die": "failed",
+        "exit": "failed",
+        "eat": "failed",
+        "grow": "failed",
+        "large": "failed",
+        "fail_for_good": "failed",
+        "hang": "failed",
+    }
+    bad = [
+        fleet.job("trial.work", parameters={"act": act}, attempts_max=1, timeout_seconds=5)
+        for act in poison
+    ]
+    good = [fleet.job("trial.work") for _ in range(10)] + [fleet.job() for _ in range(10)]
+    mixed = [*bad, *good]
+    random.shuffle(mixed)
+    async with fleet.worker("one") as one:
+        await fleet.submit(*mixed)
+        ended = {job.id: job for job in await fleet.ends([job.job_id for job in mixed])}
+        assert one.is_alive
+    fleet.agrees([ended[job.job_id] for job in good], losses_max=0)
+    assert [str(ended[job.job_id].state) for job in bad] == list(poison.values())
+
+
+async def test_a_worker_killer_is_put_in_quarantine_and_the_others_go_on(fleet: Fleet) -> None:
+    async with fleet.worker("one") as one:
+        (killer,) = await fleet.submit(fleet.job(parameters={"seconds": 30}))
+        for attempt in range(1, 4):
+            while (await fleet.becomes(killer.id, JobState.RUNNING)).attempt < attempt:
                 await asyncio.sleep(0.05)
-    finally:
-        await connection.close()
+            await one.killed_and_started()
+        assert (await fleet.becomes(killer.id, JobState.QUARANTINED)).error is not None
+        views = await fleet.through([fleet.job() for _ in range(5)], lambda: asyncio.sleep(0))
+    fleet.agrees(views, losses_max=0)
 
 
-async def noticed(log: Path, event: str) -> None:
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while event not in log.read_text():  # noqa: ASYNC240 - a small file.
-            await asyncio.sleep(0.1)
+async def test_what_is_submitted_by_many_again_and_again_is_done_once(fleet: Fleet) -> None:
+    jobs = [fleet.job(idempotency_key=f"order-{number}") for number in range(60)]
+    # The same command again, and another command with the same key.
+    doubles = [fleet.job(idempotency_key=job.idempotency_key) for job in jobs]
+    async with fleet.worker("one") as one, fleet.worker("other"):
+        first, again, others, _ = await asyncio.gather(
+            fleet.submit(*jobs),
+            fleet.submit(*jobs),
+            fleet.submit(*doubles),
+            kill_now_and_then(one, 1),
+        )
+        views = await fleet.ends([view.id for view in first])
+    assert [v.id for v in first] == [v.id for v in again] == [v.id for v in others]
+    fleet.agrees(views, losses_max=1)
+    assert len({job_id for job_id, _ in fleet.effects()}) == len(jobs)
+
+
+async def test_commands_that_come_again_after_a_crash_run_nothing_again(fleet: Fleet) -> None:
+    jobs = [fleet.job() for _ in range(1_000)]
+    async with fleet.worker("one") as one:
+
+        async def publish() -> None:
+            for start in range(0, len(jobs), 50):
+                await fleet.publish(jobs[start : start + 50])
+
+        publishing = asyncio.create_task(publish())
+        await kill_now_and_then(one, 2)  # Between commit and acknowledgement, sooner or later.
+        await publishing
+        await fleet.publish(jobs)  # A publisher that did not see its confirms.
+        views = await fleet.ends([job.job_id for job in jobs])
+    fleet.agrees(views, losses_max=2)
+
+
+async def test_the_order_of_a_key_and_the_waiting_for_children_survive_kills(
+    fleet: Fleet,
+) -> None:
+    ordered = [
+        fleet.job(order_key="line-1", parameters={"seconds": random.uniform(0, 0.2)})
+        for _ in range(15)
+    ]
+    parents = [fleet.job(parameters={"act": "wait_for_children"}) for _ in range(3)]
+    async with fleet.worker("one") as one, fleet.worker("other"):
+        views = await fleet.through([*ordered, *parents], lambda: kill_now_and_then(one, 2))
+    fleet.agrees(views, losses_max=2)
+    wanted = {str(job.job_id) for job in ordered}
+    done = [job_id for job_id, _ in fleet.effects() if job_id in wanted]
+    assert [job_id for job_id, _ in groupby(done)] == [str(job.job_id) for job in ordered]
+    assert [view.children for view in views[len(ordered) :]] == [{"succeeded": 3}] * 3
+
+
+SHIFTED_CLOCK = """
+import datetime, time
+SHIFT = {seconds}
+class Shifted(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return super().now(tz) + datetime.timedelta(seconds=SHIFT)
+datetime.datetime = Shifted
+real, real_ns = time.time, time.time_ns
+time.time = lambda: real() + SHIFT
+time.time_ns = lambda: real_ns() + SHIFT * 10**9
+"""
+
+
+def shifted_clock(folder: Path, *, days: int) -> str:
+    """Write a start file that shifts a process's wall clock; returns the path to start it with."""
+    folder.mkdir()
+    source = SHIFTED_CLOCK.format(seconds=days * 86_400)
+    (folder / "sitecustomize.py").write_text(source)
+    return f"{folder}{os.pathsep}{PLUGIN}"
+
+
+async def test_workers_whose_clocks_are_wrong_keep_and_take_the_right_jobs(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    jobs = [fleet.job(parameters={"seconds": 2 * LEASE_SECONDS}) for _ in range(30)]
+    ahead = shifted_clock(tmp_path / "ahead", days=2)
+    behind = shifted_clock(tmp_path / "behind", days=-2)
+    places = {"LINESHAFT_LOOP_JOBS_MAX": "10"}  # So that each of them has to take some.
+    async with (
+        fleet.worker("now", **places),
+        fleet.worker("ahead", PYTHONPATH=ahead, **places),
+        fleet.worker("behind", PYTHONPATH=behind, **places),
+    ):
+        await fleet.publish(jobs)
+        views = await fleet.ends([job.job_id for job in jobs])
+    fleet.agrees(views, losses_max=0)

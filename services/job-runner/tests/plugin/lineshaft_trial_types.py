@@ -28,6 +28,7 @@ Act = Literal[
     "fail_for_good",
     "hang",
     "spin",
+    "block",
     "eat",
     "grow",
     "die",
@@ -150,6 +151,8 @@ async def misbehave(context: JobContext, what: Act) -> None:  # noqa: C901, PLR0
         case "spin":
             while True:
                 time.monotonic()
+        case "block":
+            time.sleep(6)  # noqa: ASYNC251 - what a job in the loop must not do.
         case "eat":
             eaten = bytearray(400 * 2**20)
             eaten[::4096] = b"x" * len(eaten[::4096])

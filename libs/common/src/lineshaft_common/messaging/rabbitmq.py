@@ -1,9 +1,9 @@
 """The bus on RabbitMQ: one connection to publish, one to consume, one for each log reader."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import structlog
@@ -159,10 +159,12 @@ class RabbitBus:
         slots = asyncio.Semaphore(concurrency)
 
         async def start(deliveries: Sequence[Delivery[Any]]) -> None:
+            came_at = time.monotonic()
             for delivery in deliveries:
                 await slots.acquire()
+                answer, waited = handlers.get(delivery.envelope.type), time.monotonic() - came_at
                 task = asyncio.create_task(
-                    respond(handlers.get(delivery.envelope.type), delivery, queue.name)
+                    respond(answer, delivery, queue.name, waited_seconds=waited)
                 )
                 self._questions.add(task)
                 task.add_done_callback(end)
@@ -257,10 +259,21 @@ def dispatch(reactions: Sequence[Reaction]) -> BatchHandler:
     return handle
 
 
-async def respond(answer: Answer | None, delivery: Delivery[Any], queue: str) -> None:
+def _is_late(question: Envelope[Any], waited_seconds: float) -> bool:
+    """Whether a question has waited here for longer than its asker waits for the answer.
+
+    Only the asker's own two times are compared: its clock may differ from ours. What waits too
+    long at the broker, the broker itself drops.
+    """
+    expires = question.expirytime
+    return expires is not None and waited_seconds > (expires - question.time).total_seconds()
+
+
+async def respond(
+    answer: Answer | None, delivery: Delivery[Any], queue: str, *, waited_seconds: float = 0
+) -> None:
     """Answer one question, whatever happens; drop it when nobody waits any longer."""
-    expires = delivery.envelope.expirytime
-    if expires is not None and expires < datetime.now(UTC):
+    if _is_late(delivery.envelope, waited_seconds):
         log.info("question_expired", type=delivery.envelope.type)
         return
     with tracing.process(queue, [delivery.context], name="answer"):

@@ -53,11 +53,12 @@ SELECT u.id, u.tenant, u.type,
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::text[],
             $7::timestamptz[], $8::interval[], $9::smallint[], $10::real[], $11::text[],
             $12::text[], $13::text[], $14::text[], $15::timestamptz[], $16::integer[],
-            $17::uuid[], $18::text[])
+            $17::uuid[], $18::text[], $19::float8[])
      WITH ORDINALITY
      AS u (id, tenant, type, priority, parameters, idempotency_key, run_at, allowance,
            attempts_max, timeout_seconds, traceparent, unique_key, order_key, limit_key,
-           deadline_at, blockers, parent_id, schedule, position)
+           deadline_at, blockers, parent_id, schedule, made_at, position)
+WHERE u.made_at IS NULL OR to_timestamp(u.made_at) <= now() + $20
 ORDER BY u.position
 ON CONFLICT DO NOTHING
 RETURNING id, state::text AS state
@@ -77,9 +78,6 @@ async def accept(connection: Connection, jobs: Sequence[NewJob]) -> list[Accepte
     A job id, idempotency key or unique key that is there already gives the earlier job.
     """
     batch = Batch(jobs)
-    for job in batch.open:
-        if ids.is_from_the_future(job.id):
-            batch.refuse(job.id, TOO_NEW)
     await _take_keys(connection, batch)
     states = await _insert(connection, batch)
     waiting = [job for job in batch.open if job.after]
@@ -155,6 +153,8 @@ async def _insert(connection: Connection, batch: Batch) -> dict[UUID, JobState]:
         [len(set(job.after)) for job in jobs],
         [job.parent_id for job in jobs],
         [job.schedule for job in jobs],
+        [ids.made_at(job.id) for job in jobs],
+        ids.SLACK,
     )
     states = {row["id"]: JobState(row["state"]) for row in rows}
     # Only now, because an end that was on its way when we came has made room for the row.
@@ -166,6 +166,7 @@ async def _insert(connection: Connection, batch: Batch) -> dict[UUID, JobState]:
     there = [job for job in jobs if job.id not in states]
     if there:
         await _settle_repeats(connection, batch, there)
+        await _refuse_too_new(connection, batch, [job for job in there if batch.is_open(job)])
     return states
 
 
@@ -180,6 +181,13 @@ async def _settle_repeats(connection: Connection, batch: Batch, jobs: Sequence[N
         else:
             batch.refuse(job.id, TAKEN)
             await keys.give_up(connection, [job])
+
+
+async def _refuse_too_new(connection: Connection, batch: Batch, jobs: Sequence[NewJob]) -> None:
+    """Refuse what is neither there already nor was inserted."""
+    for job in jobs:
+        batch.refuse(job.id, TOO_NEW)
+    await keys.give_up(connection, jobs)
 
 
 async def _find(connection: Connection, job_ids: Sequence[UUID]) -> _Found:

@@ -1,12 +1,12 @@
 """What the id of a job tells: when it was made, so that little of the history is looked at."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 SLACK = timedelta(days=1)
 """How far the clock of who made an id may be ahead of the database's."""
 _UNKNOWN = datetime.fromtimestamp(0, UTC)
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 
 def made_at(job_id: UUID) -> float | None:
@@ -14,15 +14,12 @@ def made_at(job_id: UUID) -> float | None:
     return (job_id.int >> 80) / 1000 if job_id.version == 7 else None
 
 
-def is_from_the_future(job_id: UUID) -> bool:
-    """Whether an id cannot have been made yet."""
-    made = made_at(job_id)
-    return made is not None and made > time.time() + SLACK.total_seconds()
-
-
 def born(job_id: UUID) -> datetime:
-    """Return when an id was made, if that can be believed; nothing of it can be older."""
+    """Return a time before which nothing of a job can have been.
+
+    That is so because the store takes no job whose id was made more than SLACK in its future.
+    """
     made = made_at(job_id)
-    if made is None or is_from_the_future(job_id):
+    if made is None:
         return _UNKNOWN
-    return datetime.fromtimestamp(made, UTC) - SLACK
+    return max(_UNKNOWN, datetime.fromtimestamp(min(made, _LATEST), UTC) - SLACK)

@@ -145,7 +145,7 @@ class JobStore:
 
     @staticmethod
     async def _add_children(connection: Connection, outcomes: Sequence[Outcome]) -> None:
-        """Store the jobs that jobs submitted."""
+        """Store the jobs that jobs submitted, all or, with their ends, none."""
         parents = [outcome for outcome in outcomes if outcome.children]
         if not parents:
             return
@@ -157,7 +157,11 @@ class JobStore:
             [parent.job.id for parent in parents],
             [len(parent.children) for parent in parents],
         )
-        await accepting.accept(connection, [c for parent in parents for c in parent.children])
+        children = [child for parent in parents for child in parent.children]
+        for outcome in await accepting.accept(connection, children):
+            if outcome.problem is not None:
+                message = f"child {outcome.job_id} is refused: {outcome.problem.title}"
+                raise ValueError(message)
 
     async def _held(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Any]:
         """Lock the jobs whose lease is still ours."""
