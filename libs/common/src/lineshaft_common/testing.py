@@ -28,8 +28,8 @@ from lineshaft_common.messaging.bus import (
     UnroutableError,
 )
 from lineshaft_common.messaging.codec import Received
+from lineshaft_common.messaging.handling import accepted, dispatch, respond
 from lineshaft_common.messaging.outgoing import Outgoing, traced
-from lineshaft_common.messaging.rabbitmq import accepted, dispatch, respond
 from lineshaft_common.messaging.settling import Settler
 
 R = TypeVar("R", bound=Message)

@@ -6,12 +6,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-import structlog
 from lineshaft_contracts.envelope import Asking, Envelope, Message, Priority
 from lineshaft_contracts.problems import Problem, ProblemError
 from lineshaft_contracts.topology import TOPOLOGY, Queue, Topology
 
-from lineshaft_common import tracing
 from lineshaft_common.messaging import stream, topology
 from lineshaft_common.messaging.bus import (
     ASK_DEADLINE_SECONDS,
@@ -27,6 +25,7 @@ from lineshaft_common.messaging.bus import (
 )
 from lineshaft_common.messaging.codec import Received
 from lineshaft_common.messaging.consumer import Consumer
+from lineshaft_common.messaging.handling import accepted, dispatch, respond
 from lineshaft_common.messaging.link import Link
 from lineshaft_common.messaging.outgoing import Outgoing, traced
 from lineshaft_common.messaging.publisher import Publisher
@@ -34,15 +33,11 @@ from lineshaft_common.messaging.rpc import Asker, reply_message
 from lineshaft_common.messaging.settling import Settler
 from lineshaft_common.messaging.wire import Connection
 
-log = structlog.get_logger(__name__)
-
 R = TypeVar("R", bound=Message)
 
 STARTUP_TIMEOUT_SECONDS = 60.0
 DRAIN_TIMEOUT_SECONDS = 10.0
 CHECK_DEADLINE_SECONDS = 2.0
-
-INTERNAL = Problem(code="internal", title="Something went wrong inside", status=500)
 
 
 class _Declarer:
@@ -229,67 +224,6 @@ class RabbitBus:
         reply = reply_message(received, message)
         if reply is not None:
             self._publisher.send(reply)
-
-
-def accepted(replies: Sequence[Message]) -> list[Message]:
-    """Keep the replies that are no refusal; raise the refusal when there is nothing else."""
-    found = [reply for reply in replies if not isinstance(reply, Problem)]
-    for reply in replies:
-        if isinstance(reply, Problem) and not found:
-            raise ProblemError(reply)
-    return found
-
-
-def dispatch(reactions: Sequence[Reaction]) -> BatchHandler:
-    """Make one handler of many: each message goes to the reaction of its type, if there is one."""
-    handlers = {reaction.model.type: reaction.handle for reaction in reactions}
-
-    async def handle(deliveries: Sequence[Delivery[Any]]) -> None:
-        wanted = [d for d in deliveries if d.envelope.type in handlers]
-        if len(wanted) == 1:
-            await handlers[wanted[0].envelope.type](wanted[0])
-        elif wanted:
-            outcomes = await asyncio.gather(
-                *(handlers[d.envelope.type](d) for d in wanted), return_exceptions=True
-            )
-            for outcome in outcomes:
-                if isinstance(outcome, BaseException):
-                    raise outcome
-
-    return handle
-
-
-def _is_late(question: Envelope[Any], waited_seconds: float) -> bool:
-    """Whether a question has waited here for longer than its asker waits for the answer.
-
-    Only the asker's own two times are compared: its clock may differ from ours. What waits too
-    long at the broker, the broker itself drops.
-    """
-    expires = question.expirytime
-    return expires is not None and waited_seconds > (expires - question.time).total_seconds()
-
-
-async def respond(
-    answer: Answer | None, delivery: Delivery[Any], queue: str, *, waited_seconds: float = 0
-) -> None:
-    """Answer one question, whatever happens; drop it when nobody waits any longer."""
-    if _is_late(delivery.envelope, waited_seconds):
-        log.info("question_expired", type=delivery.envelope.type)
-        return
-    with tracing.process(queue, [delivery.context], name="answer"):
-        try:
-            if answer is None:
-                reply: Message = Problem(
-                    code="unknown_question", title="Nobody answers this here", status=501
-                )
-            else:
-                reply = await answer.handle(delivery.envelope)
-        except ProblemError as error:
-            reply = error.problem
-        except Exception:
-            log.exception("question_failed", type=delivery.envelope.type)
-            reply = INTERNAL
-        await delivery.reply(reply)
 
 
 @asynccontextmanager
