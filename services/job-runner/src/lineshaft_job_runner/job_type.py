@@ -1,7 +1,7 @@
 """What a job type is: parameters in, result out, and the limits it runs under."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +11,37 @@ from uuid import UUID
 from lineshaft_contracts.envelope import Priority
 from lineshaft_contracts.jobs import Artifact
 from pydantic import BaseModel
+
+from lineshaft_job_runner.job_data import (
+    Bucket,
+    ColumnType,
+    Copy,
+    Endpoint,
+    Folder,
+    Rows,
+    Source,
+    Target,
+)
+
+__all__ = [
+    "ArtifactFile",
+    "Bucket",
+    "ColumnType",
+    "Copy",
+    "Endpoint",
+    "Folder",
+    "Isolation",
+    "JobContext",
+    "JobStoppedError",
+    "JobType",
+    "PermanentError",
+    "RetryableError",
+    "Rows",
+    "SnoozeError",
+    "Source",
+    "Target",
+    "WaitForChildrenError",
+]
 
 SNOOZE_SECONDS_MAX = 30 * 86_400.0
 
@@ -80,73 +111,6 @@ class ArtifactFile(Protocol):
     pages: int | None
 
 
-class ColumnType(StrEnum):
-    """What a column holds; in brackets the Python type of its values, None where NULL."""
-
-    TEXT = "text"
-    """[str]."""
-    INTEGER = "integer"
-    """64 bits [int]."""
-    DECIMAL = "decimal"
-    """Exact [decimal.Decimal]."""
-    DOUBLE = "double"
-    """Binary floating point [float]."""
-    TIMESTAMP = "timestamp"
-    """An instant [datetime with a zone]."""
-    DATE = "date"
-    """[date]."""
-    BOOLEAN = "boolean"
-    """[bool]."""
-
-
-class Rows(Protocol):
-    """The answer of a data source: columns in order, and rows in batches."""
-
-    @property
-    def columns(self) -> Mapping[str, ColumnType]:
-        """Name and type of each column, in order."""
-        ...
-
-    def batches(self) -> AsyncIterator[list[tuple[Any, ...]]]:
-        """Iterate over lists of tuples, bounded in memory."""
-        ...
-
-
-class Copy(Protocol):
-    """The answer of a data source as CSV, which is many times faster than `Rows`.
-
-    UTF-8 without header; NULL is empty, and text that is empty is quoted; a timestamp is
-    microseconds and a date is days since 1970-01-01 UTC, a boolean is 1 or 0.
-    """
-
-    @property
-    def columns(self) -> Mapping[str, ColumnType]:
-        """Name and type of each column, in order."""
-        ...
-
-    async def send_to(self, write: Callable[[bytes], Awaitable[None]]) -> None:
-        """Hand over everything, in blocks of whole rows."""
-        ...
-
-
-class Source(Protocol):
-    """A named data source of the tenant, read-only, inside one snapshot."""
-
-    async def count(self, query: str, parameters: Mapping[str, Any]) -> int:
-        """Count the rows that `read` will give."""
-        ...
-
-    def read(self, query: str, parameters: Mapping[str, Any]) -> AbstractAsyncContextManager[Rows]:
-        """Run a saved query of the sources file with typed parameters."""
-        ...
-
-    def copy(
-        self, query: str, parameters: Mapping[str, Any], *, columns: Sequence[str] = ()
-    ) -> AbstractAsyncContextManager[Copy]:
-        """Run a saved query for many rows; `columns` chooses and orders them, empty for all."""
-        ...
-
-
 class JobContext(Protocol):
     """What a running attempt may ask of its runner."""
 
@@ -172,7 +136,33 @@ class JobContext(Protocol):
         ...
 
     def source(self, name: str) -> AbstractAsyncContextManager[Source]:
-        """Open a named data source, as configured for this tenant."""
+        """Open a named data source for reading, as configured for this tenant."""
+        ...
+
+    def target(self, name: str) -> AbstractAsyncContextManager[Target]:
+        """Open a named data source for writing, with the role that the sources file has for it."""
+        ...
+
+    def endpoint(self, name: str) -> Endpoint:
+        """Find an HTTP service by the name of its data source."""
+        ...
+
+    def folder(self, name: str) -> Folder:
+        """Find a folder by the name of its data source."""
+        ...
+
+    def bucket(self, name: str) -> Bucket:
+        """Find a part of an object store by the name of its data source."""
+        ...
+
+    async def fetch_artifact(
+        self, job_id: UUID, name: str, path: Path, *, sha256: str | None = None
+    ) -> int:
+        """Copy an artifact of another job of this tenant into a file; returns its bytes.
+
+        Raises PermanentError `artifact_missing`, or `artifact_ambiguous` when attempts of that job
+        left different files under the name and `sha256` (hexadecimal) does not choose one.
+        """
         ...
 
     def checkpoint(self, state: Mapping[str, Any]) -> None:
