@@ -40,6 +40,7 @@ from lineshaft_contracts.topology import (
 )
 
 from lineshaft_job_runner.answering import Answering
+from lineshaft_job_runner.asking import Engine
 from lineshaft_job_runner.catalogue import Catalogue
 from lineshaft_job_runner.children import ChildProcesses
 from lineshaft_job_runner.heartbeats import OpenLeaseStore
@@ -69,6 +70,7 @@ from lineshaft_job_runner.store.limits import LimitStore
 from lineshaft_job_runner.store.obstacles import Obstacles
 from lineshaft_job_runner.store.plant_sources import open_source
 from lineshaft_job_runner.store.reads import JobReads
+from lineshaft_job_runner.store.records import RecordStore
 from lineshaft_job_runner.store.reviving import RevivingStore
 from lineshaft_job_runner.store.schedules import ScheduleStore
 from lineshaft_job_runner.store.served_types import ServedTypeStore
@@ -112,13 +114,16 @@ async def main() -> None:
             await lifecycle.until_terminated()
 
 
-def _executors(settings: Settings, catalogue: Catalogue) -> tuple[LoopExecutor, ChildProcesses]:
+def _executors(
+    settings: Settings, catalogue: Catalogue, engine: Engine
+) -> tuple[LoopExecutor, ChildProcesses]:
     file = SourcesFile.load(settings.sources_file) if settings.sources_file else SourcesFile()
     in_loop = LoopExecutor(
         places=settings.loop_jobs_max,
         objects=Objects(settings.object_store_url),
         open_source=lambda tenant: partial(open_source, file, tenant=tenant),
         types=catalogue,
+        engine=engine,
         grace_seconds=settings.cancel_grace_seconds,
     )
     children = ChildProcesses(
@@ -126,6 +131,7 @@ def _executors(settings: Settings, catalogue: Catalogue) -> tuple[LoopExecutor, 
         idle_seconds=settings.child_idle_seconds,
         grace_seconds=settings.cancel_grace_seconds,
         object_store_url=settings.object_store_url,
+        engine=engine,
     )
     return in_loop, children
 
@@ -234,8 +240,8 @@ async def run_engine(
     `leases` serves the engine alone, so that no flood of questions costs a running job its lease.
     """
     catalogue = Catalogue.installed()
-    in_loop, children = _executors(settings, catalogue)
     reads = JobReads(pool)
+    in_loop, children = _executors(settings, catalogue, RecordStore(pool, reads))
     registry = ServedTypeStore(pool)
     served = ServedTypes(registry, catalogue)
     async with OutboxRelay(pool, bus) as relay, children:

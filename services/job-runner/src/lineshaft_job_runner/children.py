@@ -7,8 +7,10 @@ from typing import Any, Self
 from lineshaft_contracts.jobs import JobError, Progress
 
 from lineshaft_job_runner import process_tree
+from lineshaft_job_runner.asking import Engine
 from lineshaft_job_runner.child import frames
 from lineshaft_job_runner.child_process import ChildProcess
+from lineshaft_job_runner.child_questions import answered
 from lineshaft_job_runner.execution import (
     AttemptError,
     Listener,
@@ -107,6 +109,8 @@ class _ChildExecution:
                     self._listener.on_log(frame["message"], frame["data"])
                 case "submitted":
                     self._listener.on_submitted(frames.read_submitted(frame, self._job))
+                case "ask":
+                    child.writer.write(await answered(self._pool.engine, self._job, frame))
                 case _:
                     return frame
         if self._killed_for is not None:
@@ -153,9 +157,16 @@ class ChildProcesses:
     """See `Executor`: up to `places` children; an idle one is kept for a while, then ended."""
 
     def __init__(
-        self, *, places: int, idle_seconds: float, grace_seconds: float, object_store_url: str
+        self,
+        *,
+        places: int,
+        idle_seconds: float,
+        grace_seconds: float,
+        object_store_url: str,
+        engine: Engine,
     ) -> None:
         self.places = places
+        self.engine = engine
         self._object_store_url = object_store_url
         self.grace_seconds = grace_seconds
         self._idle_seconds = idle_seconds

@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,11 +16,12 @@ from lineshaft_contracts.envelope import Priority
 from lineshaft_contracts.jobs import Artifact, Progress
 
 from lineshaft_job_runner import storable
+from lineshaft_job_runner.asking import Engine, patiently
 from lineshaft_job_runner.child_jobs import ChildJobs, Types
 from lineshaft_job_runner.execution import Listener, object_key
 from lineshaft_job_runner.job import ClaimedJob, StoredArtifact
 from lineshaft_job_runner.job_log import BoundedLog
-from lineshaft_job_runner.job_type import ArtifactFile, PermanentError, Source
+from lineshaft_job_runner.job_type import ArtifactFile, PermanentError, RetryableError, Source
 
 ARTIFACTS_MAX = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # Of the contracts' ArtifactName.
@@ -47,6 +49,7 @@ class AttemptContext:
         open_source: OpenSource,
         types: Types,
         listener: Listener,
+        engine: Engine,
     ) -> None:
         self.job_id = str(job.id)
         self.tenant = job.tenant
@@ -57,6 +60,7 @@ class AttemptContext:
         self._open_source = open_source
         self._types = types
         self._listener = listener
+        self._engine = engine
         self._cancelled = False
         self._log: BoundedLog | None = None
         self._child_jobs: ChildJobs | None = None
@@ -82,6 +86,47 @@ class AttemptContext:
         except storable.UnstorableError as error:
             raise PermanentError(error.error.code, error.error.message) from error
         self._listener.on_checkpoint(kept)
+
+    async def record(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
+        """See `JobContext.record`."""
+        try:
+            kept = storable.records(entries)
+        except storable.UnstorableError as error:
+            raise PermanentError(error.error.code, error.error.message) from error
+        if kept and not await patiently(lambda: self._engine.record(self._job, kept)):
+            raise RetryableError("lease_lost", "another worker has taken this job over")
+
+    async def recorded(self) -> dict[str, dict[str, Any]]:
+        """See `JobContext.recorded`."""
+        found: dict[str, dict[str, Any]] = {}
+        after = ""
+        while True:
+            page = await patiently(partial(self._engine.recorded, self._job, after=after))
+            found |= page
+            if len(page) < storable.RECORDS_AT_ONCE:
+                return found
+            after = max(page)
+
+    async def fetch_artifact(
+        self, job_id: UUID, name: str, path: Path, *, sha256: str | None = None
+    ) -> Artifact:
+        """See `JobContext.fetch_artifact`."""
+        find = partial(self._engine.find_artifact, self._job, job_id, name)
+        stored = await patiently(find)
+        if stored is None:
+            raise PermanentError(
+                "artifact_missing",
+                f"job {job_id} has not succeeded with an artifact {name[:128]!r}",
+            )
+        with path.open("wb") as file:
+            async for part in self._objects.read(stored.object_key, 0, stored.artifact.bytes):
+                file.write(part)
+        _size, digest = await asyncio.to_thread(_measure, path)
+        if digest != stored.artifact.sha256 or sha256 not in {None, digest}:
+            raise PermanentError(
+                "artifact_differs", f"artifact {name!r} has the SHA-256 {digest}, not the promised"
+            )
+        return stored.artifact
 
     @property
     def restored(self) -> dict[str, Any] | None:

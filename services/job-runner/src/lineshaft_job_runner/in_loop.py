@@ -6,6 +6,7 @@ from typing import Any
 
 from lineshaft_common.objects import Objects
 
+from lineshaft_job_runner.asking import Engine
 from lineshaft_job_runner.child_jobs import Types
 from lineshaft_job_runner.context import AttemptContext, OpenSource
 from lineshaft_job_runner.execution import (
@@ -99,9 +100,11 @@ class LoopExecutor:
         objects: Objects,
         open_source: Callable[[str], OpenSource],
         types: Types,
+        engine: Engine,
         grace_seconds: float,
     ) -> None:
         self.places = places
+        self._engine = engine
         self._objects = objects
         self._open_source = open_source
         self._types = types
@@ -117,5 +120,6 @@ class LoopExecutor:
             open_source=self._open_source(job.tenant),
             types=self._types,
             listener=listener,
+            engine=self._engine,
         )
         return _LoopExecution(job, job_type, context, grace_seconds=self._grace_seconds)

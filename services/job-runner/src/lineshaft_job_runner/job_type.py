@@ -155,21 +155,35 @@ class JobContext(Protocol):
         """Find a part of an object store by the name of its data source."""
         ...
 
-    async def fetch_artifact(
-        self, job_id: UUID, name: str, path: Path, *, sha256: str | None = None
-    ) -> int:
-        """Copy an artifact of another job of this tenant into a file; returns its bytes.
-
-        Raises PermanentError `artifact_missing`, or `artifact_ambiguous` when attempts of that job
-        left different files under the name and `sha256` (hexadecimal) does not choose one.
-        """
-        ...
-
     def checkpoint(self, state: Mapping[str, Any]) -> None:
         """Keep how far the work is for the next attempt; the latest counts.
 
         `state` is JSON of at most 64 KiB, taken as it is now. It outlives this process once it
         was passed on, within a second; give it after each effect that must not be repeated.
+        """
+        ...
+
+    async def record(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep entries by key for all attempts of the job; they are durable when this returns.
+
+        For effects that must not be repeated: record the intent before, the outcome after. Up to
+        400 entries, stored together, and each replaces the one with its key: keys of 1 to 320
+        characters, values of JSON of at most 2 KiB. Raises RetryableError when the lease is lost
+        or the engine does not answer; nothing may be done then.
+        """
+        ...
+
+    async def recorded(self) -> dict[str, dict[str, Any]]:
+        """Return everything that the attempts of this job recorded, by key."""
+        ...
+
+    async def fetch_artifact(
+        self, job_id: UUID, name: str, path: Path, *, sha256: str | None = None
+    ) -> Artifact:
+        """Copy an artifact of a job of this tenant that succeeded into a file.
+
+        The content is compared with its digest, and that with `sha256` (hexadecimal) when given.
+        Raises PermanentError `artifact_missing` or `artifact_differs`.
         """
         ...
 

@@ -1,6 +1,7 @@
 """A store in memory that runs jobs in a test without a server, and fails when it is told to."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -11,10 +12,12 @@ from uuid import UUID, uuid4
 from lineshaft_common.objects import Objects
 from lineshaft_contracts.envelope import Priority, uuid7
 
+from lineshaft_job_runner import storable
+from lineshaft_job_runner.asking import EngineAwayError
 from lineshaft_job_runner.catalogue import Catalogue
 from lineshaft_job_runner.execution import Executor
 from lineshaft_job_runner.in_loop import LoopExecutor
-from lineshaft_job_runner.job import ClaimedJob, Outcome, ProgressUpdate
+from lineshaft_job_runner.job import ClaimedJob, Outcome, ProgressUpdate, StoredArtifact
 from lineshaft_job_runner.job_type import Isolation
 from lineshaft_job_runner.runner import Runner
 from lineshaft_job_runner.sources import SourceError
@@ -61,6 +64,10 @@ class MemoryStore:
     cancelled: set[UUID] = field(default_factory=set[UUID])
     failures: list[Exception] = field(default_factory=list[Exception])
     """What the next calls of `finish` raise."""
+    records: dict[UUID, dict[str, dict[str, Any]]] = field(
+        default_factory=lambda: defaultdict[UUID, dict[str, dict[str, Any]]](dict)
+    )
+    """By job."""
     cut_off: bool = False
     """Whether no lease can be extended."""
     refuses: Callable[[Any], bool] = _refuses_nothing
@@ -102,6 +109,29 @@ class MemoryStore:
             raise self.refusal
         self.ends |= {o.job.lease_token: o for o in outcomes}
         return {o.job.lease_token for o in outcomes}
+
+    async def record(self, job: ClaimedJob, entries: Mapping[str, dict[str, Any]]) -> bool:
+        """Remember entries, unless the lease is lost."""
+        if self.cut_off:
+            raise EngineAwayError
+        if job.lease_token in self.taken:
+            return False
+        self.records[job.id] |= entries
+        return True
+
+    async def recorded(self, job: ClaimedJob, *, after: str) -> dict[str, dict[str, Any]]:
+        """Give a page of entries."""
+        entries = sorted(item for item in self.records[job.id].items() if item[0] > after)
+        return dict(entries[: storable.RECORDS_AT_ONCE])
+
+    async def find_artifact(
+        self, job: ClaimedJob, job_id: UUID, name: str
+    ) -> StoredArtifact | None:
+        """Find an artifact of an end."""
+        for end in self.ends.values():
+            if (end.job.id, end.job.tenant) == (job_id, job.tenant):
+                return next((s for s in end.artifacts if s.artifact.name == name), None)
+        return None
 
     async def promote(self) -> int:
         """Nothing becomes due."""
@@ -149,6 +179,7 @@ async def memory_runner(
         objects=Objects(folder.as_uri()),
         open_source=lambda _: _no_source,
         types=catalogue,
+        engine=store,
         grace_seconds=0.1,
     )
     async with Runner(

@@ -18,6 +18,10 @@ INTEGER_MAX = 2**31 - 1
 CODE_MAX = 100
 MESSAGE_MAX = 2_000
 CHECKPOINT_BYTES_MAX = RESULT_BYTES_MAX
+RECORDS_AT_ONCE = 400
+"""Entries in one question or answer: so many fit into one line to a child."""
+RECORD_BYTES_MAX = 2_048
+RECORD_KEY_CHARACTERS_MAX = 320
 
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -93,6 +97,33 @@ def checkpoint(state: Mapping[str, Any]) -> dict[str, Any]:
             "write an artifact and keep its name.",
         ) from error
     return kept
+
+
+def records(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return copies as they will be read again; raises UnstorableError `record_not_storable`."""
+    if len(entries) > RECORDS_AT_ONCE:
+        raise UnstorableError(
+            "record_not_storable", f"At most {RECORDS_AT_ONCE} entries are recorded at once."
+        )
+    try:
+        return {_record_key(key): _record(value) for key, value in entries.items()}
+    except (_UnwritableError, _LargeError) as error:
+        raise UnstorableError(
+            "record_not_storable", text(f"An entry cannot be recorded: {error}")[:500]
+        ) from error
+
+
+def _record_key(key: str) -> str:
+    if not 1 <= len(key) <= RECORD_KEY_CHARACTERS_MAX or text(key) != key:
+        raise _UnwritableError(f"{key[:80]!r} is no key of 1 to 320 characters")
+    return key
+
+
+def _record(value: Mapping[str, Any]) -> dict[str, Any]:
+    written = _written(dict(value))
+    if len(written.encode()) > RECORD_BYTES_MAX:
+        raise _LargeError(f"it has more than {RECORD_BYTES_MAX} bytes")
+    return json.loads(written)
 
 
 def _written(value: dict[str, Any]) -> str:

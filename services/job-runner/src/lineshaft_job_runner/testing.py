@@ -1,6 +1,7 @@
 """Runs a job type in a test: real files in a folder, rows from memory, no server."""
 
 import hashlib
+import mimetypes
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from lineshaft_contracts.envelope import Priority, uuid7
 from lineshaft_contracts.jobs import Artifact
 
 from lineshaft_job_runner import storable
-from lineshaft_job_runner.job_type import ColumnType
+from lineshaft_job_runner.job_type import ColumnType, PermanentError
 from lineshaft_job_runner.sources import SavedQuery, SourceError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -133,6 +134,11 @@ def _field(value: Any) -> str:
     return text
 
 
+def _measure(path: Path) -> tuple[int, str]:
+    with path.open("rb") as content:
+        return path.stat().st_size, hashlib.file_digest(content, "sha256").hexdigest()
+
+
 class FolderContext:
     """The context of one attempt; `folder` holds its finished artifacts."""
 
@@ -144,6 +150,8 @@ class FolderContext:
         cancel_after: int | None = None,
         restored: dict[str, Any] | None = None,
         children: Mapping[str, int] | None = None,
+        records: dict[str, dict[str, Any]] | None = None,
+        earlier: Mapping[str, Path] | None = None,
     ) -> None:
         self.job_id = "00000000-0000-7000-8000-000000000000"
         self.tenant = "acme"
@@ -155,6 +163,8 @@ class FolderContext:
         self.checkpoints: list[dict[str, Any]] = []
         self.logged: list[tuple[str, dict[str, Any]]] = []
         self.submitted: list[tuple[str, dict[str, Any]]] = []
+        self.records = {} if records is None else records
+        self._earlier = earlier or {}
         self._sources = sources or {}
         self._cancel_after = cancel_after
         self._artifacts: dict[str, Artifact] = {}
@@ -166,6 +176,28 @@ class FolderContext:
     def checkpoint(self, state: Mapping[str, Any]) -> None:
         """Remember what the next attempt is to be given."""
         self.checkpoints.append(storable.checkpoint(state))
+
+    async def record(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
+        """Remember entries; give the same dictionary to the next attempt."""
+        self.records |= storable.records(entries)
+
+    async def recorded(self) -> dict[str, dict[str, Any]]:
+        """Return all entries."""
+        return dict(self.records)
+
+    async def fetch_artifact(
+        self, job_id: UUID, name: str, path: Path, *, sha256: str | None = None
+    ) -> Artifact:
+        """Copy a file that the test gave as `job_id/name`."""
+        given = self._earlier.get(f"{job_id}/{name}")
+        if given is None:
+            raise PermanentError("artifact_missing", f"job {job_id} has no artifact {name!r}")
+        shutil.copyfile(given, path)
+        size, digest = _measure(path)
+        if sha256 not in {None, digest}:
+            raise PermanentError("artifact_differs", f"artifact {name!r} is another one")
+        media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        return Artifact(name=name, media_type=media_type, bytes=size, sha256=digest)
 
     def log(self, message: str, **data: Any) -> None:
         """Remember a line."""

@@ -18,6 +18,7 @@ from lineshaft_job_runner.child.throttle import PER_SECOND, Throttle
 from lineshaft_job_runner.context import AttemptContext
 from lineshaft_job_runner.job import ClaimedJob
 from lineshaft_job_runner.job_type import Isolation, PermanentError
+from lineshaft_job_runner.memory_store import MemoryStore
 from lineshaft_job_runner.running import Running
 
 JOB = ClaimedJob(
@@ -48,6 +49,7 @@ async def test_an_artifact_with_a_bad_name_is_refused_before_it_is_written(
         open_source=no_source,
         types=Catalogue([]),
         listener=Running(job=JOB, isolation=Isolation.LOOP),
+        engine=MemoryStore(),
     )
     with pytest.raises(PermanentError, match="artifact name"):
         async with context.artifact(name, media_type="text/plain"):

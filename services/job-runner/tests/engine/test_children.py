@@ -35,7 +35,11 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 async def running(store: MemoryStore, folder: Path, *, places: int = 1) -> AsyncGenerator[Runner]:
     """Run in children what the store hands out."""
     children = ChildProcesses(
-        places=places, idle_seconds=60, grace_seconds=0.3, object_store_url=folder.as_uri()
+        places=places,
+        idle_seconds=60,
+        grace_seconds=0.3,
+        object_store_url=folder.as_uri(),
+        engine=store,
     )
     async with (
         children,

@@ -36,6 +36,7 @@ Act = Literal[
     "large",
     "steps",
     "keep",
+    "record",
     "snooze",
     "submit",
     "wait_for_children",
@@ -106,7 +107,7 @@ async def act(context: JobContext, what: Act) -> None:
     await misbehave(context, what)
 
 
-async def behave(context: JobContext, what: Act) -> None:
+async def behave(context: JobContext, what: Act) -> None:  # noqa: C901 - a list of cases.
     """Do what a good job may do."""
     match what:
         case "keep":
@@ -114,6 +115,9 @@ async def behave(context: JobContext, what: Act) -> None:
                 context.checkpoint({"done": done})
             time.sleep(0.5)  # noqa: ASYNC251 - a job that leaves its loop no time to tell more.
             raise RetryableError("half_way", "go on from the checkpoint")
+        case "record":
+            await context.record({f"effect {context.attempt}": {"state": "about to"}})
+            os.kill(os.getpid(), signal.SIGKILL)
         case "snooze":
             context.checkpoint({"asked": True})
             raise SnoozeError(60, "the supplier's file is not there yet")

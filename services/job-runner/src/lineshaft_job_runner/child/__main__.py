@@ -16,6 +16,7 @@ from lineshaft_common.objects import Objects
 from lineshaft_job_runner import storable
 from lineshaft_job_runner.catalogue import Catalogue
 from lineshaft_job_runner.child import frames, memory
+from lineshaft_job_runner.child.asking import AskedEngine
 from lineshaft_job_runner.child.parent_death import adopt_orphans, die_with_parent
 from lineshaft_job_runner.child.settings import ChildSettings
 from lineshaft_job_runner.child.telling import Telling
@@ -38,6 +39,7 @@ class Child:
         self._objects = Objects(settings.object_store_url)
         file = settings.sources_file
         self._sources = SourcesFile() if file is None else SourcesFile.load(file)
+        self._engine = AskedEngine(writer.write)
 
     async def serve(self) -> None:
         """Run what comes until the runner closes the socket."""
@@ -51,6 +53,8 @@ class Child:
                 telling = Telling(self._writer.write)
                 context = self._context(job, telling)
                 attempt = asyncio.create_task(self._run(job, context, telling))
+            elif frame["kind"] == "answer":
+                self._engine.on_answer(frame)
             elif context is not None:
                 context.cancel()
         if attempt is not None:
@@ -63,6 +67,7 @@ class Child:
             open_source=partial(open_source, self._sources, tenant=job.tenant),
             types=self._catalogue,
             listener=telling,
+            engine=self._engine,
         )
 
     async def _run(self, job: ClaimedJob, context: AttemptContext, telling: Telling) -> None:

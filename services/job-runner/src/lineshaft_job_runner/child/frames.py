@@ -17,6 +17,8 @@ LINE_BYTES_MAX = 4 * 1024 * 1024
 Kind = Literal[
     "run",
     "stop",
+    "answer",
+    "ask",
     "ready",
     "progress",
     "checkpoint",
@@ -28,6 +30,7 @@ Kind = Literal[
     "failed",
     "stopped",
 ]
+Question = Literal["record", "recorded", "find_artifact"]
 
 
 def write(kind: Kind, **content: Any) -> bytes:
@@ -135,6 +138,16 @@ def read_submitted(frame: dict[str, Any], parent: ClaimedJob) -> NewJob:
     )
 
 
+def ask(number: int, question: Question, content: dict[str, Any]) -> bytes:
+    """Ask the engine something; the answer has the same number."""
+    return write("ask", number=number, question=question, content=content)
+
+
+def answer(number: int, content: Any, *, away: str | None = None) -> bytes:
+    """Answer a question; `away` says why the engine cannot."""
+    return write("answer", number=number, answer=content, away=away)
+
+
 def snoozed(snooze: SnoozeError) -> bytes:
     """Say that the job is to run again later."""
     return write("snoozed", seconds=snooze.seconds, reason=snooze.reason)
@@ -142,15 +155,25 @@ def snoozed(snooze: SnoozeError) -> bytes:
 
 def succeeded(result: dict[str, Any], artifacts: list[StoredArtifact]) -> bytes:
     """Hand over what the attempt made."""
-    stored = [{"object_key": s.object_key, **s.artifact.model_dump()} for s in artifacts]
-    return write("succeeded", result=result, artifacts=stored)
+    return write(
+        "succeeded", result=result, artifacts=[written_artifact(stored) for stored in artifacts]
+    )
 
 
 def read_artifacts(frame: dict[str, Any]) -> tuple[StoredArtifact, ...]:
     """Read the artifacts of `succeeded`."""
-    return tuple(
-        StoredArtifact(artifact=Artifact.model_validate(s), object_key=s["object_key"])
-        for s in frame["artifacts"]
+    return tuple(read_artifact(stored) for stored in frame["artifacts"])
+
+
+def written_artifact(stored: StoredArtifact) -> dict[str, Any]:
+    """Write an artifact and where it lies."""
+    return {"object_key": stored.object_key, **stored.artifact.model_dump()}
+
+
+def read_artifact(content: dict[str, Any]) -> StoredArtifact:
+    """Read what `written_artifact` wrote."""
+    return StoredArtifact(
+        artifact=Artifact.model_validate(content), object_key=content["object_key"]
     )
 
 

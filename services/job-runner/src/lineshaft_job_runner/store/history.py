@@ -65,6 +65,9 @@ class HistoryStore:
         table = f"job_history_{day:%Y%m%d}"
         async with self._pool.acquire() as connection, connection.transaction():
             number = await connection.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608 - a date.
+            await connection.execute(
+                f"DELETE FROM job_records WHERE job_id IN (SELECT id FROM {table})"  # noqa: S608
+            )
             await connection.execute(f"DROP TABLE {table}")
         return number
 
