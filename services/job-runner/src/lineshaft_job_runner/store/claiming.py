@@ -18,7 +18,7 @@ SELECT pg_advisory_xact_lock(hashtext('lineshaft_claims'))
 CANDIDATES_MAX = 2_000
 """Over all groups; a claim sees at least one job of each group."""
 
-CANDIDATES = """
+_GROUPS = """
 WITH RECURSIVE groups AS (
     (SELECT tenant, type, limit_key FROM jobs WHERE state = 'queued' AND turn
      ORDER BY tenant, type, limit_key LIMIT 1)
@@ -29,7 +29,11 @@ WITH RECURSIVE groups AS (
           AND (tenant, type, limit_key) > (groups.tenant, groups.type, groups.limit_key)
         ORDER BY tenant, type, limit_key LIMIT 1
     ) AS following
-), served AS (
+)
+"""
+_ANY = f"{_GROUPS} SELECT EXISTS (SELECT FROM groups WHERE type = ANY($1::text[]))"  # noqa: S608 - of constants only.
+CANDIDATES = f"""
+{_GROUPS}, served AS (
     SELECT tenant, type, limit_key,
            least($2, greatest(1, $3 / count(*) OVER ()))::integer AS depth
     FROM groups WHERE type = ANY($1::text[])
@@ -46,7 +50,7 @@ FROM served CROSS JOIN LATERAL (
 UNION ALL
 SELECT tenant, type, limit_key, count(*), NULL, NULL, NULL
 FROM jobs WHERE state = 'running' GROUP BY tenant, type, limit_key
-"""
+"""  # noqa: S608 - of constants only.
 """The first jobs of each group, read from the index alone, and how many run of each group."""
 
 _START = """
@@ -58,6 +62,11 @@ RETURNING id, tenant, type, priority, parameters, attempt, attempts_max, timeout
           lease_token, traceparent, deadline_at, checkpoint, child_count,
           greatest(0, extract(epoch FROM now() - ready_at))::float8 AS waited_seconds
 """
+
+
+async def is_any_waiting(connection: Connection, types: Sequence[str]) -> bool:
+    """Whether a job could be chosen, looked up without a lock: most claims find none."""
+    return bool(await connection.fetchval(_ANY, types))
 
 
 async def choose(connection: Connection, types: Sequence[str], *, places: int) -> list[UUID]:

@@ -69,6 +69,9 @@ class JobStore:
 
         Which ones, `allocation.allocate` says; claims of all workers go one after the other.
         """
+        async with self._pool.acquire() as connection:
+            if not await claiming.is_any_waiting(connection, types):
+                return []
         async with self.transaction() as connection:
             chosen = await claiming.choose(connection, types, places=limit)
             if not chosen:
