@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 
 from lineshaft_common import http, lifecycle, logs, messaging, postgres, tracing
 from lineshaft_common.health import Health
@@ -58,6 +57,7 @@ from lineshaft_job_runner.schedules.keeper import Keeper
 from lineshaft_job_runner.served_types import ServedTypes
 from lineshaft_job_runner.serving import Serving
 from lineshaft_job_runner.settings import Settings
+from lineshaft_job_runner.source_access import DataAccess
 from lineshaft_job_runner.sources import SourcesFile
 from lineshaft_job_runner.steering import Steering
 from lineshaft_job_runner.store.audit import AuditStore
@@ -69,6 +69,7 @@ from lineshaft_job_runner.store.jobs import JobStore
 from lineshaft_job_runner.store.limits import LimitStore
 from lineshaft_job_runner.store.obstacles import Obstacles
 from lineshaft_job_runner.store.plant_sources import open_source
+from lineshaft_job_runner.store.plant_targets import open_target
 from lineshaft_job_runner.store.reads import JobReads
 from lineshaft_job_runner.store.records import RecordStore
 from lineshaft_job_runner.store.reviving import RevivingStore
@@ -121,7 +122,7 @@ def _executors(
     in_loop = LoopExecutor(
         places=settings.loop_jobs_max,
         objects=Objects(settings.object_store_url),
-        open_source=lambda tenant: partial(open_source, file, tenant=tenant),
+        data=DataAccess(file, open_source=open_source, open_target=open_target),
         types=catalogue,
         engine=engine,
         grace_seconds=settings.cancel_grace_seconds,

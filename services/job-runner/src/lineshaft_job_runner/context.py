@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import re
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -20,13 +20,13 @@ from lineshaft_job_runner.asking import Engine, patiently
 from lineshaft_job_runner.child_jobs import ChildJobs, Types
 from lineshaft_job_runner.execution import Listener, object_key
 from lineshaft_job_runner.job import ClaimedJob, StoredArtifact
+from lineshaft_job_runner.job_data import Bucket, Endpoint, Folder, Source, Target
 from lineshaft_job_runner.job_log import BoundedLog
-from lineshaft_job_runner.job_type import ArtifactFile, PermanentError, RetryableError, Source
+from lineshaft_job_runner.job_type import ArtifactFile, PermanentError, RetryableError
+from lineshaft_job_runner.source_access import DataAccess
 
 ARTIFACTS_MAX = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # Of the contracts' ArtifactName.
-
-OpenSource = Callable[[str], AbstractAsyncContextManager[Source]]
 
 
 class _File:
@@ -46,7 +46,7 @@ class AttemptContext:
         job: ClaimedJob,
         *,
         objects: Objects,
-        open_source: OpenSource,
+        data: DataAccess,
         types: Types,
         listener: Listener,
         engine: Engine,
@@ -57,7 +57,7 @@ class AttemptContext:
         self.stored: list[StoredArtifact] = []
         self._job = job
         self._objects = objects
-        self._open_source = open_source
+        self._data = data
         self._types = types
         self._listener = listener
         self._engine = engine
@@ -168,7 +168,23 @@ class AttemptContext:
 
     def source(self, name: str) -> AbstractAsyncContextManager[Source]:
         """See `JobContext.source`."""
-        return self._open_source(name)
+        return self._data.source(name, tenant=self.tenant)
+
+    def target(self, name: str) -> AbstractAsyncContextManager[Target]:
+        """See `JobContext.target`."""
+        return self._data.target(name, tenant=self.tenant)
+
+    def endpoint(self, name: str) -> Endpoint:
+        """See `JobContext.endpoint`."""
+        return self._data.endpoint(name, tenant=self.tenant)
+
+    def folder(self, name: str) -> Folder:
+        """See `JobContext.folder`."""
+        return self._data.folder(name, tenant=self.tenant)
+
+    def bucket(self, name: str) -> Bucket:
+        """See `JobContext.bucket`."""
+        return self._data.bucket(name, tenant=self.tenant)
 
     @asynccontextmanager
     async def artifact(self, name: str, *, media_type: str) -> AsyncGenerator[ArtifactFile]:

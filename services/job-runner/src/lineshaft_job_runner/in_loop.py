@@ -1,14 +1,13 @@
 """Running jobs inside the runner's event loop: for short work that mostly waits."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from lineshaft_common.objects import Objects
 
 from lineshaft_job_runner.asking import Engine
 from lineshaft_job_runner.child_jobs import Types
-from lineshaft_job_runner.context import AttemptContext, OpenSource
+from lineshaft_job_runner.context import AttemptContext
 from lineshaft_job_runner.execution import (
     AttemptError,
     Listener,
@@ -23,6 +22,7 @@ from lineshaft_job_runner.job_type import (
     SnoozeError,
     WaitForChildrenError,
 )
+from lineshaft_job_runner.source_access import DataAccess
 
 KILL_AGAIN_SECONDS = 1.0
 
@@ -98,7 +98,7 @@ class LoopExecutor:
         *,
         places: int,
         objects: Objects,
-        open_source: Callable[[str], OpenSource],
+        data: DataAccess,
         types: Types,
         engine: Engine,
         grace_seconds: float,
@@ -106,7 +106,7 @@ class LoopExecutor:
         self.places = places
         self._engine = engine
         self._objects = objects
-        self._open_source = open_source
+        self._data = data
         self._types = types
         self._grace_seconds = grace_seconds
 
@@ -117,7 +117,7 @@ class LoopExecutor:
         context = AttemptContext(
             job,
             objects=self._objects,
-            open_source=self._open_source(job.tenant),
+            data=self._data,
             types=self._types,
             listener=listener,
             engine=self._engine,

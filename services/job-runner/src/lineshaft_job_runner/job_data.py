@@ -165,13 +165,15 @@ class Entity:
     """Columns that identify a row."""
 
 
-class Staging(Protocol):
-    """Rows in a temporary table of this transaction; numbered from 0 in the order given."""
+@dataclass(frozen=True, kw_only=True)
+class Staging:
+    """Rows in a temporary table of this transaction; numbered from 0 in the order given.
 
-    @property
-    def rows(self) -> int:
-        """How many there are."""
-        ...
+    Rows of the same entity with the same columns that are staged later take their place.
+    """
+
+    table: str
+    rows: int
 
 
 class Transaction(Protocol):

@@ -20,7 +20,8 @@ from lineshaft_job_runner.in_loop import LoopExecutor
 from lineshaft_job_runner.job import ClaimedJob, Outcome, ProgressUpdate, StoredArtifact
 from lineshaft_job_runner.job_type import Isolation
 from lineshaft_job_runner.runner import Runner
-from lineshaft_job_runner.sources import SourceError
+from lineshaft_job_runner.source_access import DataAccess
+from lineshaft_job_runner.sources import SourcesFile
 
 END_SECONDS_MAX = 20.0
 
@@ -154,8 +155,13 @@ class MemoryStore:
         return self.ends[job.lease_token]
 
 
-def _no_source(name: str) -> Any:
-    raise SourceError("source_unknown", f"no data source {name!r} is configured")
+def no_data() -> DataAccess:
+    """Return the access to no data source at all."""
+
+    def unknown(file: SourcesFile, name: str, *, tenant: str) -> Any:
+        return file.entry(name, tenant=tenant)  # Raises, for the file is empty.
+
+    return DataAccess(SourcesFile(), open_source=unknown, open_target=unknown)
 
 
 @asynccontextmanager
@@ -177,7 +183,7 @@ async def memory_runner(
     in_loop = LoopExecutor(
         places=places,
         objects=Objects(folder.as_uri()),
-        open_source=lambda _: _no_source,
+        data=no_data(),
         types=catalogue,
         engine=store,
         grace_seconds=0.1,

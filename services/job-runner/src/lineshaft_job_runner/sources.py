@@ -1,110 +1,107 @@
 """The sources file: the user's own data under names that jobs may use."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self, TypeAlias
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from lineshaft_job_runner.secret_references import SecretReference, Variable
+from lineshaft_job_runner.source_errors import (
+    SourceError,
+    SourcesFileError,
+    SourceUnavailableError,
 )
+from lineshaft_job_runner.source_files import FolderEntry, ObjectStoreEntry
+from lineshaft_job_runner.source_services import HttpEntry
+from lineshaft_job_runner.source_tables import EntityEntry, Name, SavedQuery, Table
 
-from lineshaft_job_runner.job_type import ColumnType, PermanentError, RetryableError
+__all__ = [
+    "EntityEntry",
+    "SavedQuery",
+    "SourceEntry",
+    "SourceError",
+    "SourceUnavailableError",
+    "SourcesFile",
+    "SourcesFileError",
+]
 
-INTEGER_MAX = 2**63 - 1
-TEXT_MAX = 10_000
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
-Variable = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,127}$")]
-
-
-class SourceError(PermanentError):
-    """The data source cannot answer this request as it was made."""
-
-
-class SourceUnavailableError(RetryableError):
-    """The data source does not answer now."""
-
-
-class SourcesFileError(Exception):
-    """The sources file cannot be used; the message says which line of it."""
+KINDS = frozenset({"postgresql", "http", "folder", "object-store"})
+_KIND_AT = 2
+"""In the place of a finding: sources, name, kind."""
 
 
-class _Entry(BaseModel):
+class _Addresses(BaseModel):
+    """Where a database is; each address holds its role and password."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-
-class SavedQuery(_Entry):
-    """One SELECT statement with typed parameters and typed columns."""
-
-    title: str = ""
-    sql: Annotated[str, StringConstraints(min_length=1, max_length=20_000, strip_whitespace=True)]
-    """Parameters are written $1, $2, ... in the order of `parameters`."""
-    parameters: dict[Name, ColumnType] = Field(default_factory=dict, max_length=32)
-    columns: Annotated[dict[Name, ColumnType], Field(min_length=1, max_length=512)]
-    """Name and type of each column, in the order of the statement."""
-
-    def choose(self, names: Sequence[str]) -> dict[str, ColumnType]:
-        """Return the named columns in that order, all when none is named; or raise SourceError."""
-        for name in names:
-            if name not in self.columns:
-                raise SourceError(
-                    "source_column_unknown",
-                    f"the query has no column {name[:64]!r}; it has: {', '.join(self.columns)}",
-                )
-        return {name: self.columns[name] for name in names or self.columns}
-
-    def bind(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Return the typed arguments in order; raises SourceError that names the parameter."""
-        for name in values:
-            if name not in self.parameters:
-                known = ", ".join(self.parameters) or "none"
-                raise SourceError(
-                    "source_parameter_unknown",
-                    f"the query has no parameter {name[:64]!r}; it takes: {known}",
-                )
-        return tuple(_typed(name, kind, values) for name, kind in self.parameters.items())
-
-
-class TenantAccess(_Entry):
-    """How one tenant reaches the source."""
-
     url_env: Variable | None = None
-    """Variable with this tenant's own database; the source's when absent."""
+    """Environment variable with the address for reading."""
+    url_file: Path | None = None
+    """Or a file that holds it."""
+    write_url_env: Variable | None = None
+    """Environment variable with the address for writing: a role with rights on the writable
+    entities alone."""
+    write_url_file: Path | None = None
+    """Or a file that holds it."""
+
+    @model_validator(mode="after")
+    def _are_in_one_place(self) -> Self:
+        if (self.url_env and self.url_file) or (self.write_url_env and self.write_url_file):
+            raise ValueError("an address is in a variable or in a file, not in both")
+        return self
+
+    @property
+    def reading(self) -> SecretReference | None:
+        """Where the address for reading is kept."""
+        return _reference(self.url_env, self.url_file)
+
+    @property
+    def writing(self) -> SecretReference | None:
+        """Where the address for writing is kept."""
+        return _reference(self.write_url_env, self.write_url_file)
 
 
-class SourceEntry(_Entry):
-    """A named source; always read-only."""
+class TenantAccess(_Addresses):
+    """How one tenant reaches the source: by its own addresses, else by those of the source.
+
+    A tenant with a database of its own is never written to through the address of the source.
+    """
+
+
+class SourceEntry(_Addresses):
+    """A PostgreSQL database: saved queries, and entities that are read-only unless they say so."""
 
     kind: Literal["postgresql"]
-    url_env: Variable | None = None
-    """Environment variable that holds the address with its role and password."""
     tenants: dict[Name, TenantAccess] | None = None
-    """Who may read it, and from which database; every tenant when absent."""
+    """Who may use it, and which database it is for them; every tenant when absent."""
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 10
     statement_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60
+    lock_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
+    """How long a write waits for rows that somebody else holds."""
     rows_max: Annotated[int, Field(ge=1)] = 10_000_000
     """A request for more rows is refused."""
     bytes_max: Annotated[int, Field(ge=1)] = 2 * 1024**3
     """A request is refused when its values are larger than this in memory."""
     batch_rows: Annotated[int, Field(ge=1, le=100_000)] = 10_000
-    queries: Annotated[dict[Name, SavedQuery], Field(min_length=1)]
+    ledger_table: Table = "lineshaft_applied"
+    """Where it is noted, in the same transaction, which parts of which batch were written."""
+    queries: dict[Name, SavedQuery] = Field(default_factory=dict)
+    entities: dict[Name, EntityEntry] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _has_an_address(self) -> Self:
+    def _is_of_use(self) -> Self:
         tenants = self.tenants or {}
-        if self.url_env is None and (
-            not tenants or any(tenant.url_env is None for tenant in tenants.values())
+        if self.reading is None and (
+            not tenants or any(tenant.reading is None for tenant in tenants.values())
         ):
             raise ValueError("url_env is needed here, or at each of the tenants")
+        if not self.queries and not self.entities:
+            raise ValueError("a source has queries, entities or both")
         return self
 
     def query(self, name: str) -> SavedQuery:
@@ -112,16 +109,33 @@ class SourceEntry(_Entry):
         try:
             return self.queries[name]
         except KeyError:
+            known = ", ".join(sorted(self.queries)) or "none"
             raise SourceError(
-                "source_query_unknown",
-                f"no saved query {name[:64]!r}; there are: {', '.join(sorted(self.queries))}",
+                "source_query_unknown", f"no saved query {name[:64]!r}; there are: {known}"
+            ) from None
+
+    def entity(self, name: str) -> EntityEntry:
+        """Find an entity, or raise SourceError."""
+        try:
+            return self.entities[name]
+        except KeyError:
+            known = ", ".join(sorted(self.entities)) or "none"
+            raise SourceError(
+                "source_entity_unknown", f"no entity {name[:64]!r}; there are: {known}"
             ) from None
 
 
-class SourcesFile(_Entry):
+AnyEntry: TypeAlias = Annotated[
+    SourceEntry | HttpEntry | FolderEntry | ObjectStoreEntry, Field(discriminator="kind")
+]
+
+
+class SourcesFile(BaseModel):
     """All sources by name."""
 
-    sources: dict[Name, SourceEntry] = Field(default_factory=dict)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    sources: dict[Name, AnyEntry] = Field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -132,13 +146,13 @@ class SourcesFile(_Entry):
             raise SourcesFileError(f"{path}: {error}") from error
         except ValidationError as error:
             findings = "; ".join(
-                f"{'.'.join(map(str, finding['loc']))}: {finding['msg']}"
+                f"{_place(finding)}: {finding['msg']}"
                 for finding in error.errors(include_url=False, include_input=False)
             )
             raise SourcesFileError(f"{path}: {findings}") from error
 
-    def entry(self, name: str, *, tenant: str) -> SourceEntry:
-        """Find a source that the tenant may read, or raise SourceError."""
+    def opened(self, name: str, *, tenant: str) -> AnyEntry:
+        """Find a source of any kind that is open to the tenant, or raise SourceError."""
         entry = self.sources.get(name)
         if entry is None:
             known = ", ".join(sorted(self.sources)) or "none"
@@ -153,90 +167,56 @@ class SourcesFile(_Entry):
             )
         return entry
 
+    def entry(self, name: str, *, tenant: str) -> SourceEntry:
+        """Find a database that the tenant may use, or raise SourceError."""
+        entry = self.opened(name, tenant=tenant)
+        if not isinstance(entry, SourceEntry):
+            raise wrong_kind(name, entry.kind, "postgresql")
+        return entry
+
     def url(self, name: str, *, tenant: str, environment: Mapping[str, str] = os.environ) -> str:
         """Return the address of the tenant's database; raises SourceError without a secret."""
         entry = self.entry(name, tenant=tenant)
         access = (entry.tenants or {}).get(tenant)
-        variable = (access and access.url_env) or entry.url_env
-        url = environment.get(variable or "")
-        if not url:
+        reference = (access and access.reading) or entry.reading
+        if reference is None:  # The entry's own check says that there is one.
+            raise SourceError("source_not_configured", f"data source {name!r} has no address")
+        return reference.resolve(name, environment)
+
+    def write_url(
+        self, name: str, *, tenant: str, environment: Mapping[str, str] = os.environ
+    ) -> str:
+        """Return the address for writing to the tenant's database; or raise SourceError."""
+        entry = self.entry(name, tenant=tenant)
+        access = (entry.tenants or {}).get(tenant)
+        reference = access and access.writing
+        if reference is None and (access is None or access.reading is None):
+            reference = entry.writing
+        if reference is None:
             raise SourceError(
-                "source_not_configured",
-                f"data source {name!r} takes its address from the environment variable "
-                f"{variable}, which is not set",
+                "source_not_writable",
+                f"data source {name!r} has no address for writing for tenant {tenant!r}: set "
+                "write_url_env in the sources file",
             )
-        return url
+        return reference.resolve(name, environment)
 
 
-def _typed(name: str, kind: ColumnType, values: Mapping[str, Any]) -> Any:
-    if values.get(name) is None:
-        raise SourceError(
-            "source_parameter_missing", f"the query needs the parameter {name!r} ({kind})"
-        )
-    try:
-        return _READERS[kind](values[name])
-    except (ValueError, InvalidOperation):
-        raise SourceError(
-            "source_parameter_invalid", f"parameter {name!r} must be {_EXPECTED[kind]}"
-        ) from None
+def wrong_kind(name: str, kind: str, wanted: str) -> SourceError:
+    """Say that a source is of another kind than a request needs."""
+    return SourceError(
+        "source_kind_wrong", f"data source {name!r} is of kind {kind}; this needs one of {wanted}"
+    )
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > TEXT_MAX or "\0" in value:
-        raise ValueError
-    return value
+def _reference(variable: str | None, file: Path | None) -> SecretReference | None:
+    return None if variable is None and file is None else SecretReference(env=variable, file=file)
 
 
-def _integer(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > INTEGER_MAX:
-        raise ValueError
-    return value
-
-
-def _decimal(value: Any) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        raise ValueError  # noqa: TRY004 - one kind of error for the caller
-    number = Decimal(str(value))
-    if not number.is_finite():
-        raise ValueError
-    return number
-
-
-def _timestamp(value: Any) -> datetime:
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    if not isinstance(moment, datetime) or moment.tzinfo is None:
-        raise ValueError
-    return moment
-
-
-def _date(value: Any) -> date:
-    day = date.fromisoformat(value) if isinstance(value, str) else value
-    if not isinstance(day, date) or isinstance(day, datetime):
-        raise ValueError  # noqa: TRY004 - one kind of error for the caller
-    return day
-
-
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError  # noqa: TRY004 - one kind of error for the caller
-    return value
-
-
-_READERS: Mapping[ColumnType, Callable[[Any], Any]] = {
-    ColumnType.TEXT: _text,
-    ColumnType.INTEGER: _integer,
-    ColumnType.DECIMAL: _decimal,
-    ColumnType.DOUBLE: lambda value: float(_decimal(value)),
-    ColumnType.TIMESTAMP: _timestamp,
-    ColumnType.DATE: _date,
-    ColumnType.BOOLEAN: _boolean,
-}
-_EXPECTED: Mapping[ColumnType, str] = {
-    ColumnType.TEXT: "text",
-    ColumnType.INTEGER: "a whole number",
-    ColumnType.DECIMAL: "a decimal number",
-    ColumnType.DOUBLE: "a number",
-    ColumnType.TIMESTAMP: "ISO 8601 text with a zone, such as 2026-11-24T06:00:00Z",
-    ColumnType.DATE: "an ISO 8601 date, such as 2026-11-24",
-    ColumnType.BOOLEAN: "true or false",
-}
+def _place(finding: ErrorDetails) -> str:
+    """Write where a finding is, as the file has it: without the kind that was chosen by."""
+    path = [str(part) for part in finding["loc"]]
+    if len(path) > _KIND_AT and path[_KIND_AT] in KINDS:
+        del path[_KIND_AT]
+    if finding["type"].startswith("union_tag"):
+        path.append("kind")
+    return ".".join(path)

@@ -3,23 +3,32 @@
 import hashlib
 import mimetypes
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from lineshaft_contracts.envelope import Priority, uuid7
 from lineshaft_contracts.jobs import Artifact
 
 from lineshaft_job_runner import storable
-from lineshaft_job_runner.job_type import ColumnType, PermanentError
-from lineshaft_job_runner.sources import SavedQuery, SourceError
+from lineshaft_job_runner.job_data import Bucket, Endpoint, Folder, Source, Target
+from lineshaft_job_runner.job_type import PermanentError
+from lineshaft_job_runner.sources import SourceError
+from lineshaft_job_runner.testing_tables import Table, TableCopy, TableRows, TableSource
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+__all__ = [
+    "FolderArtifact",
+    "FolderContext",
+    "Table",
+    "TableCopy",
+    "TableRows",
+    "TableSource",
+]
+
+T = TypeVar("T")
 
 
 @dataclass(kw_only=True)
@@ -29,109 +38,6 @@ class FolderArtifact:
     path: Path
     rows: int | None = None
     pages: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A saved query whose answer is known."""
-
-    columns: Mapping[str, ColumnType]
-    rows: Sequence[tuple[Any, ...]]
-    parameters: Mapping[str, ColumnType] = field(default_factory=dict[str, ColumnType])
-    counted: int | None = None
-    """What `count` claims, to test what happens when it is wrong; the truth when absent."""
-
-
-class TableRows:
-    """Rows of a table in batches."""
-
-    def __init__(self, table: Table, batch_rows: int) -> None:
-        self._table = table
-        self._batch_rows = batch_rows
-
-    @property
-    def columns(self) -> Mapping[str, ColumnType]:
-        """Name and type of each column, in order."""
-        return self._table.columns
-
-    async def batches(self) -> AsyncIterator[list[tuple[Any, ...]]]:
-        """Iterate over slices of the table."""
-        for start in range(0, len(self._table.rows), self._batch_rows):
-            yield list(self._table.rows[start : start + self._batch_rows])
-
-
-class TableCopy:
-    """Rows of a table as CSV, in blocks."""
-
-    def __init__(self, table: Table, columns: Sequence[str], batch_rows: int) -> None:
-        self._table = table
-        self._batch_rows = batch_rows
-        self._chosen = SavedQuery(sql="-", columns=dict(table.columns)).choose(columns)
-
-    @property
-    def columns(self) -> Mapping[str, ColumnType]:
-        """Name and type of each column, in order."""
-        return self._chosen
-
-    async def send_to(self, write: Callable[[bytes], Awaitable[None]]) -> None:
-        """Hand over blocks of whole rows."""
-        picked = [list(self._table.columns).index(name) for name in self._chosen]
-        for start in range(0, len(self._table.rows), self._batch_rows):
-            batch = self._table.rows[start : start + self._batch_rows]
-            lines = [",".join(_field(row[index]) for index in picked) + "\n" for row in batch]
-            await write("".join(lines).encode())
-
-
-class TableSource:
-    """A data source in memory that checks parameters like a real one."""
-
-    def __init__(self, tables: Mapping[str, Table], *, batch_rows: int = 1_000) -> None:
-        self._tables = tables
-        self._batch_rows = batch_rows
-
-    async def count(self, query: str, parameters: Mapping[str, Any]) -> int:
-        """Count the rows that `read` gives."""
-        table = self._find(query, parameters)
-        return len(table.rows) if table.counted is None else table.counted
-
-    @asynccontextmanager
-    async def read(self, query: str, parameters: Mapping[str, Any]) -> AsyncGenerator[TableRows]:
-        """Give the rows of a table; the parameters are checked, but select nothing."""
-        yield TableRows(self._find(query, parameters), self._batch_rows)
-
-    @asynccontextmanager
-    async def copy(
-        self, query: str, parameters: Mapping[str, Any], *, columns: Sequence[str] = ()
-    ) -> AsyncGenerator[TableCopy]:
-        """Give the chosen columns of a table as CSV."""
-        yield TableCopy(self._find(query, parameters), columns, self._batch_rows)
-
-    def _find(self, query: str, parameters: Mapping[str, Any]) -> Table:
-        if query not in self._tables:
-            raise SourceError("source_query_unknown", f"no saved query {query!r}")
-        table = self._tables[query]
-        saved = SavedQuery(sql="-", parameters=dict(table.parameters), columns=dict(table.columns))
-        saved.bind(parameters)
-        return table
-
-
-def _field(value: Any) -> str:
-    match value:
-        case None:
-            text = ""
-        case str():
-            text = '"' + value.replace('"', '""') + '"'
-        case bool():
-            text = str(int(value))
-        case datetime():
-            text = str((value - EPOCH) // timedelta(microseconds=1))
-        case date():
-            text = str((value - EPOCH.date()).days)
-        case Decimal():
-            text = f"{value:f}"
-        case _:
-            text = str(value)
-    return text
 
 
 def _measure(path: Path) -> tuple[int, str]:
@@ -146,7 +52,11 @@ class FolderContext:
         self,
         folder: Path,
         *,
-        sources: Mapping[str, TableSource] | None = None,
+        sources: Mapping[str, Source] | None = None,
+        targets: Mapping[str, Target] | None = None,
+        endpoints: Mapping[str, Endpoint] | None = None,
+        folders: Mapping[str, Folder] | None = None,
+        buckets: Mapping[str, Bucket] | None = None,
         cancel_after: int | None = None,
         restored: dict[str, Any] | None = None,
         children: Mapping[str, int] | None = None,
@@ -156,7 +66,7 @@ class FolderContext:
         self.job_id = "00000000-0000-7000-8000-000000000000"
         self.tenant = "acme"
         self.attempt = 1
-        self.folder = folder
+        self._place = folder
         self.restored = restored
         self.children = children
         self.progressed: list[tuple[int, int, str]] = []
@@ -166,6 +76,10 @@ class FolderContext:
         self.records = {} if records is None else records
         self._earlier = earlier or {}
         self._sources = sources or {}
+        self._targets = targets or {}
+        self._endpoints = endpoints or {}
+        self._folders = folders or {}
+        self._buckets = buckets or {}
         self._cancel_after = cancel_after
         self._artifacts: dict[str, Artifact] = {}
 
@@ -224,7 +138,7 @@ class FolderContext:
     @asynccontextmanager
     async def artifact(self, name: str, *, media_type: str) -> AsyncGenerator[FolderArtifact]:
         """Write to a hidden file, which gets its name when the block ends without an error."""
-        file = FolderArtifact(path=self.folder / f".{name}")
+        file = FolderArtifact(path=self._place / f".{name}")
         try:
             yield file
             with file.path.open("rb") as content:
@@ -237,7 +151,7 @@ class FolderContext:
                 rows=file.rows,
                 pages=file.pages,
             )
-            shutil.move(file.path, self.folder / name)
+            shutil.move(file.path, self._place / name)
         finally:
             file.path.unlink(missing_ok=True)
 
@@ -246,8 +160,29 @@ class FolderContext:
         return tuple(self._artifacts.values())
 
     @asynccontextmanager
-    async def source(self, name: str) -> AsyncGenerator[TableSource]:
+    async def source(self, name: str) -> AsyncGenerator[Source]:
         """Open a source of the test."""
-        if name not in self._sources:
-            raise SourceError("source_unknown", f"no data source {name!r} is configured")
-        yield self._sources[name]
+        yield _found(self._sources, name)
+
+    @asynccontextmanager
+    async def target(self, name: str) -> AsyncGenerator[Target]:
+        """Open a target of the test."""
+        yield _found(self._targets, name)
+
+    def endpoint(self, name: str) -> Endpoint:
+        """Find a service of the test."""
+        return _found(self._endpoints, name)
+
+    def folder(self, name: str) -> Folder:
+        """Find a folder of the test."""
+        return _found(self._folders, name)
+
+    def bucket(self, name: str) -> Bucket:
+        """Find an object store of the test."""
+        return _found(self._buckets, name)
+
+
+def _found(given: Mapping[str, T], name: str) -> T:
+    if name not in given:
+        raise SourceError("source_unknown", f"no data source {name!r} is configured")
+    return given[name]

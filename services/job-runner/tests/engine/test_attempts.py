@@ -18,7 +18,7 @@ from lineshaft_job_runner.child.throttle import PER_SECOND, Throttle
 from lineshaft_job_runner.context import AttemptContext
 from lineshaft_job_runner.job import ClaimedJob
 from lineshaft_job_runner.job_type import Isolation, PermanentError
-from lineshaft_job_runner.memory_store import MemoryStore
+from lineshaft_job_runner.memory_store import MemoryStore, no_data
 from lineshaft_job_runner.running import Running
 
 JOB = ClaimedJob(
@@ -40,13 +40,10 @@ JOB = ClaimedJob(
 async def test_an_artifact_with_a_bad_name_is_refused_before_it_is_written(
     tmp_path: Path, name: str
 ) -> None:
-    def no_source(_: str) -> Any:
-        raise NotImplementedError
-
     context = AttemptContext(
         replace(JOB, lease_token=uuid4()),
         objects=Objects(tmp_path.as_uri()),
-        open_source=no_source,
+        data=no_data(),
         types=Catalogue([]),
         listener=Running(job=JOB, isolation=Isolation.LOOP),
         engine=MemoryStore(),

@@ -180,7 +180,7 @@ async def test_the_demos_file_agrees_with_the_demos_tables(
     shift = {"shift_start": "2026-11-24T05:00:00Z", "shift_end": "2026-11-24T13:00:00Z"}
     environment = {"PLANT_POSTGRES_URL": postgres_url}
     async with open_source(file, "mes", tenant="acme", environment=environment) as source:
-        for name, query in file.sources["mes"].queries.items():
+        for name, query in file.entry("mes", tenant="acme").queries.items():
             given = {**shift, "characteristic": "piston-ring-diameter"}
             parameters = {key: given[key] for key in query.parameters}
             assert await source.count(name, parameters) == 0

@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import traceback
-from functools import partial
 
 from lineshaft_common import logs
 from lineshaft_common.objects import Objects
@@ -24,8 +23,10 @@ from lineshaft_job_runner.context import AttemptContext
 from lineshaft_job_runner.execution import job_error, memory_limit_error
 from lineshaft_job_runner.job import ClaimedJob
 from lineshaft_job_runner.job_type import JobStoppedError, SnoozeError, WaitForChildrenError
+from lineshaft_job_runner.source_access import DataAccess
 from lineshaft_job_runner.sources import SourcesFile
 from lineshaft_job_runner.store.plant_sources import open_source
+from lineshaft_job_runner.store.plant_targets import open_target
 
 
 class Child:
@@ -38,7 +39,8 @@ class Child:
         settings = ChildSettings.model_validate({})
         self._objects = Objects(settings.object_store_url)
         file = settings.sources_file
-        self._sources = SourcesFile() if file is None else SourcesFile.load(file)
+        sources = SourcesFile() if file is None else SourcesFile.load(file)
+        self._data = DataAccess(sources, open_source=open_source, open_target=open_target)
         self._engine = AskedEngine(writer.write)
 
     async def serve(self) -> None:
@@ -64,7 +66,7 @@ class Child:
         return AttemptContext(
             job,
             objects=self._objects,
-            open_source=partial(open_source, self._sources, tenant=job.tenant),
+            data=self._data,
             types=self._catalogue,
             listener=telling,
             engine=self._engine,

@@ -162,13 +162,19 @@ def translated(name: str) -> Generator[None]:
             f"data source {name!r} did not answer within its statement_timeout_seconds: ask for "
             "less, or raise the limit in the sources file",
         ) from None
+    except asyncpg.LockNotAvailableError:
+        raise SourceUnavailableError(
+            "source_locked",
+            f"rows of data source {name!r} were held by somebody else for longer than its "
+            "lock_timeout_seconds",
+        ) from None
     except (
         OSError,
         TimeoutError,
         asyncpg.PostgresConnectionError,
         asyncpg.OperatorInterventionError,
         asyncpg.InsufficientResourcesError,
-        asyncpg.SerializationError,
+        asyncpg.TransactionRollbackError,
     ) as error:
         raise SourceUnavailableError(
             "source_unavailable", f"data source {name!r} does not answer: {type(error).__name__}"

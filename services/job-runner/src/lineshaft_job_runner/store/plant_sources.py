@@ -1,4 +1,4 @@
-"""Reads saved queries from the user's own PostgreSQL databases."""
+"""Reads saved queries and entities from the user's own PostgreSQL databases."""
 
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -8,9 +8,11 @@ from typing import Any
 import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
+from lineshaft_job_runner.job_data import Selection
 from lineshaft_job_runner.job_type import ColumnType
 from lineshaft_job_runner.sources import SavedQuery, SourceEntry, SourceError, SourcesFile
 from lineshaft_job_runner.store.plant_answers import PostgresCopy, PostgresRows, translated
+from lineshaft_job_runner.store.selecting import bound
 
 POSTGRES_TYPES: Mapping[ColumnType, frozenset[str]] = {
     ColumnType.TEXT: frozenset({"text", "varchar", "bpchar", "name"}),
@@ -40,10 +42,9 @@ class PostgresSource:
         self._name = name
         self._entry = entry
 
-    async def count(self, query: str, parameters: Mapping[str, Any]) -> int:
+    async def count(self, query: str | Selection, parameters: Mapping[str, Any]) -> int:
         """Count the rows that `read` gives in the same snapshot."""
-        saved = self._entry.query(query)
-        arguments = saved.bind(parameters)
+        saved, arguments = bound(self._entry, query, parameters)
         # The statement comes from the operator's sources file, never from a request.
         sql = f"SELECT count(*) FROM (\n{_inner(saved)}\n) AS counted"  # noqa: S608
         with translated(self._name):
@@ -51,11 +52,10 @@ class PostgresSource:
 
     @asynccontextmanager
     async def read(
-        self, query: str, parameters: Mapping[str, Any]
+        self, query: str | Selection, parameters: Mapping[str, Any]
     ) -> AsyncGenerator[PostgresRows]:
-        """Prepare a saved query and check that its columns are what the file says."""
-        saved = self._entry.query(query)
-        arguments = saved.bind(parameters)
+        """Prepare a query and check that its columns are what the file says."""
+        saved, arguments = bound(self._entry, query, parameters)
         with translated(self._name):
             statement = await self._connection.prepare(_inner(saved))
         _check_columns(query, saved, statement)
@@ -65,11 +65,15 @@ class PostgresSource:
 
     @asynccontextmanager
     async def copy(
-        self, query: str, parameters: Mapping[str, Any], *, columns: Sequence[str] = ()
+        self,
+        query: str | Selection,
+        parameters: Mapping[str, Any],
+        *,
+        columns: Sequence[str] = (),
     ) -> AsyncGenerator[PostgresCopy]:
-        """Prepare a saved query for COPY, and check its columns."""
-        saved = self._entry.query(query)
-        arguments, chosen = saved.bind(parameters), saved.choose(columns)
+        """Prepare a query for COPY, and check its columns."""
+        saved, arguments = bound(self._entry, query, parameters)
+        chosen = saved.choose(columns)
         with translated(self._name):
             statement = await self._connection.prepare(_inner(saved))
         _check_columns(query, saved, statement)
@@ -121,7 +125,7 @@ def _inner(saved: SavedQuery) -> str:
 
 
 def _check_columns(
-    query: str,
+    query: str | Selection,
     saved: SavedQuery,
     statement: "PreparedStatement[asyncpg.Record]",
 ) -> None:
@@ -133,8 +137,9 @@ def _check_columns(
     if not agrees:
         expected = ", ".join(f"{name} {kind}" for name, kind in saved.columns.items())
         actual = ", ".join(f"{name} {kind}" for name, kind in given)
+        what = f"saved query {query!r}" if isinstance(query, str) else f"entity {query.entity!r}"
         raise SourceError(
             "source_columns_differ",
-            f"saved query {query!r} declares ({expected}) but the database answers ({actual}): "
+            f"{what} declares ({expected}) but the database answers ({actual}): "
             "correct the sources file, or cast in the statement",
         )

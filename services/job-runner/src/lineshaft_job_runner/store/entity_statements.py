@@ -1,0 +1,223 @@
+"""Set-based statements that bring staged rows into a table of the user.
+
+Names come from the operator's sources file and are quoted; values come by COPY. Each statement
+answers with one `Change` letter for each staged row, in order, joined to one text.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lineshaft_job_runner.job_data import Operation
+from lineshaft_job_runner.job_type import ColumnType
+from lineshaft_job_runner.sources import EntityEntry
+from lineshaft_job_runner.store.selecting import SQL_TYPES, quoted, relation
+
+WITHIN = "s.item BETWEEN $1 AND $2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableColumn:
+    """A column as the database has it."""
+
+    stored_as: str
+    """What a staged value is cast to, to be compared as the column would hold it: rounded like
+    numeric(12,3), but never cut off like varchar(20)."""
+    found_as: str
+    """What a staged key is cast to, to find its row: not rounded, or it would find another."""
+    is_cast: bool
+    """Whether text has to be cast to its type, such as uuid or an enum."""
+    is_comparable: bool
+    """Whether it has an operator for equality; json has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statements:
+    """The statements for one entity and some of its columns."""
+
+    name: str
+    entity: EntityEntry
+    columns: Mapping[str, ColumnType]
+    """Those that are staged: every column of the key, and others."""
+    table: Mapping[str, TableColumn]
+    staging: str
+    """Quoted name of the temporary table."""
+
+    @property
+    def create(self) -> str:
+        """The temporary table; its rows end with the transaction."""
+        declared = ", ".join(
+            f"{quoted(name)} {SQL_TYPES[kind]}" for name, kind in self.columns.items()
+        )
+        return (
+            f"CREATE TEMP TABLE IF NOT EXISTS {self.staging} (item integer NOT NULL, {declared}) "
+            "ON COMMIT DELETE ROWS"
+        )
+
+    def apply(self, operation: Operation, add: Sequence[str]) -> str:
+        """Return the statement; $1 and $2 are the first and the last row that it is for."""
+        match operation:
+            case Operation.INSERT:
+                return self._insert()
+            case Operation.UPDATE:
+                return self._update(add)
+            case Operation.UPSERT:
+                return self._upsert(add)
+            case Operation.DELETE:
+                return self._delete()
+
+    def current(self, columns: Sequence[str]) -> str:
+        """Return the statement that locks rows and reads them."""
+        shown = ", ".join(
+            f"t.{quoted(name)}{'::text' if self.entity.columns[name] is ColumnType.TEXT else ''}"
+            for name in columns
+        )
+        return (
+            f"SELECT s.item, {shown} FROM {self.staging} AS s JOIN {self._target} AS t "  # noqa: S608
+            f"ON {self._matches} ORDER BY {self._keys('t')} FOR UPDATE OF t"
+        )
+
+    def repeated_keys(self) -> str:
+        """Return the question whether two rows have the same key for the database."""
+        keys = ", ".join(self._found(name) for name in self.entity.key)
+        return (
+            f"SELECT EXISTS (SELECT FROM {self.staging} AS s GROUP BY {keys} "  # noqa: S608
+            "HAVING count(*) > 1)"
+        )
+
+    def _insert(self) -> str:
+        return (
+            f"WITH done AS ({self._inserting()} ON CONFLICT ({self._names(self.entity.key)}) "
+            f"DO NOTHING RETURNING {self._keys('t')}) "
+            + self._answer(f"CASE WHEN {self._holds(self._same())} THEN 'n' ELSE 'x' END", "i")
+        )
+
+    def _update(self, add: Sequence[str]) -> str:
+        return f"WITH done AS ({self._updating(add, self._matches)}) " + self._answer(
+            f"CASE WHEN {self._present()} THEN 'n' ELSE 'x' END", "u", by_item=True
+        )
+
+    def _upsert(self, add: Sequence[str]) -> str:
+        # Rows that are there are updated first: an INSERT that conflicts would have to satisfy the
+        # constraints by itself, which a change of stock of -2, or some of the columns, does not.
+        keys = self._names(self.entity.key)
+        if not self._values:
+            return (
+                f"WITH done AS ({self._inserting()} ON CONFLICT ({keys}) DO NOTHING "
+                f"RETURNING {self._keys('t')}) " + self._answer("'n'", "i")
+            )
+        moved = self._updating(add, self._holding)
+        added = (
+            f"{self._inserting(absent=True)} ON CONFLICT ({keys}) "
+            f"DO UPDATE SET {self._settings(add, staged=False)} RETURNING {self._keys('t')}"
+        )
+        unmoved = "CASE WHEN moved.item IS NOT NULL THEN 'u' ELSE 'n' END"
+        return f"WITH moved AS ({moved}), done AS ({added}) " + self._answer(
+            unmoved, "i", more="LEFT JOIN moved ON moved.item = s.item"
+        )
+
+    def _delete(self) -> str:
+        return (
+            f"WITH done AS (DELETE FROM {self._target} AS t USING {self.staging} AS s "  # noqa: S608
+            f"WHERE {self._matches} AND {WITHIN} RETURNING s.item) "
+            + self._answer("'n'", "d", by_item=True)
+        )
+
+    def _answer(self, other: str, letter: str, *, by_item: bool = False, more: str = "") -> str:
+        """Say for each staged row in order whether it is among those that were done."""
+        keys = [f"done.{quoted(name)} = {self._stored(name)}" for name in self.entity.key]
+        joined = "done.item = s.item" if by_item else " AND ".join(keys)
+        found = "done.item" if by_item else f"done.{quoted(self.entity.key[0])}"
+        return (
+            f"SELECT string_agg(CASE WHEN {found} IS NOT NULL THEN '{letter}' ELSE {other} END, "  # noqa: S608
+            f"'' ORDER BY s.item) FROM {self.staging} AS s LEFT JOIN done ON {joined} {more} "
+            f"WHERE {WITHIN}"
+        )
+
+    @property
+    def _target(self) -> str:
+        return relation(self.name, self.entity)
+
+    @property
+    def _values(self) -> list[str]:
+        return [name for name in self.columns if name not in self.entity.key]
+
+    def _inserting(self, *, absent: bool = False) -> str:
+        # In the order of the key, so that two that write the same rows wait but do not deadlock.
+        given = ", ".join(self._assigned(name) for name in self.columns)
+        condition = f"{WITHIN} AND NOT {self._holds()}" if absent else WITHIN
+        return (
+            f"INSERT INTO {self._target} AS t ({self._names(self.columns)}) SELECT {given} "  # noqa: S608
+            f"FROM {self.staging} AS s WHERE {condition} ORDER BY {self._keys('s')}"
+        )
+
+    def _updating(self, add: Sequence[str], condition: str) -> str:
+        moved = " OR ".join(self._changes(add))
+        return (
+            f"UPDATE {self._target} AS t SET {self._settings(add, staged=True)} "  # noqa: S608
+            f"FROM {self.staging} AS s WHERE {condition} AND {WITHIN} AND ({moved}) "
+            "RETURNING s.item"
+        )
+
+    @property
+    def _matches(self) -> str:
+        return " AND ".join(f"t.{quoted(name)} = {self._found(name)}" for name in self.entity.key)
+
+    def _present(self) -> str:
+        return f"EXISTS (SELECT FROM {self._target} AS t WHERE {self._matches})"
+
+    @property
+    def _holding(self) -> str:
+        """Compare keys as the table would hold them."""
+        return " AND ".join(f"t.{quoted(name)} = {self._stored(name)}" for name in self.entity.key)
+
+    def _holds(self, more: Sequence[str] = ()) -> str:
+        condition = " AND ".join([self._holding, *more])
+        return f"EXISTS (SELECT FROM {self._target} AS t WHERE {condition})"
+
+    def _same(self) -> list[str]:
+        return [
+            f"{self._shown('t', name)} IS NOT DISTINCT FROM {self._staged(name)}"
+            for name in self._values
+        ]
+
+    def _changes(self, add: Sequence[str]) -> list[str]:
+        """Conditions of which one holds when a row is not yet as it is to be."""
+        return [
+            f"{self._staged(name)} <> 0"
+            if name in add
+            else f"{self._shown('t', name)} IS DISTINCT FROM {self._staged(name)}"
+            for name in self._values
+        ]
+
+    def _settings(self, add: Sequence[str], *, staged: bool) -> str:
+        settings: list[str] = []
+        for name in self._values:
+            new = self._assigned(name) if staged else f"EXCLUDED.{quoted(name)}"
+            if name in add:
+                new = f"COALESCE(t.{quoted(name)}, 0) + {new}"
+            settings.append(f"{quoted(name)} = {new}")
+        return ", ".join(settings)
+
+    def _assigned(self, name: str) -> str:
+        """Return what a column is set to: a text that is too long is refused, not cut off."""
+        column = self.table[name]
+        return f"s.{quoted(name)}" + (f"::{column.stored_as}" if column.is_cast else "")
+
+    def _stored(self, name: str) -> str:
+        return f"s.{quoted(name)}::{self.table[name].stored_as}"
+
+    def _found(self, name: str) -> str:
+        return f"s.{quoted(name)}::{self.table[name].found_as}"
+
+    def _staged(self, name: str) -> str:
+        return self._stored(name) + ("" if self.table[name].is_comparable else "::text")
+
+    def _shown(self, relation_name: str, name: str) -> str:
+        plain = "" if self.table[name].is_comparable else "::text"
+        return f"{relation_name}.{quoted(name)}{plain}"
+
+    def _names(self, names: Sequence[str] | Mapping[str, ColumnType]) -> str:
+        return ", ".join(quoted(name) for name in names)
+
+    def _keys(self, alias: str) -> str:
+        return ", ".join(f"{alias}.{quoted(name)}" for name in self.entity.key)
