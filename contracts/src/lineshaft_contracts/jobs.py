@@ -19,7 +19,9 @@ ArtifactName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9
 JobKey = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """A text by which a submitter names something of its own; no control characters."""
 
-PARAMETERS_BYTES_MAX = 65_536
+PARAMETERS_BYTES_MAX = 1_000_000
+PARAMETERS_INLINE_BYTES_MAX = 65_536
+"""Of schedules and of children; and what is larger is kept in the object store."""
 RESULT_BYTES_MAX = 65_536
 SUBMISSIONS_MAX = 100
 """Jobs of one SubmitJobs message."""

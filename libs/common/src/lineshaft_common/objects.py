@@ -28,6 +28,18 @@ class Objects:
         """Store a file's content; it appears whole or not at all."""
         await obstore.put_async(self._store, key, path, chunk_size=PART_BYTES)
 
+    async def put(self, key: str, content: bytes) -> None:
+        """Store some bytes; they appear whole or not at all."""
+        await obstore.put_async(self._store, key, content)
+
+    async def get(self, key: str) -> bytes:
+        """Return all bytes of a small object, or raise ObjectMissingError."""
+        try:
+            found = await obstore.get_async(self._store, key)
+            return bytes(await found.bytes_async())
+        except FileNotFoundError:
+            raise ObjectMissingError(key) from None
+
     async def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
         """Stream bytes `start` to `end` (exclusive), or raise ObjectMissingError at once."""
         try:

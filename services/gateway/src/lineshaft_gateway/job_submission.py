@@ -31,7 +31,7 @@ class Submission(BaseModel):
     type: JobTypeName
     """One of `GET /api/job-types`."""
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
-    """What the type's schema asks for; at most 64 KiB as JSON."""
+    """What the type's schema asks for; at most 1 MB as JSON."""
     priority: Priority = Priority.NORMAL
     idempotency_key: JobKey | None = None
     """A repeat of (tenant, type, key) gives the job of the first time, for 30 days. Also as header

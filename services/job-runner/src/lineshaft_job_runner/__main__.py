@@ -46,6 +46,7 @@ from lineshaft_job_runner.heartbeats import OpenLeaseStore
 from lineshaft_job_runner.in_loop import LoopExecutor
 from lineshaft_job_runner.intake import Intake
 from lineshaft_job_runner.job_type import Isolation
+from lineshaft_job_runner.large_parameters import LargeParameters
 from lineshaft_job_runner.offers import Offers
 from lineshaft_job_runner.remote_work import RemoteWork
 from lineshaft_job_runner.retention import Retention
@@ -159,6 +160,7 @@ def _serve_workers(
     bus: Bus,
     leases: Pool,
     served: ServedTypes,
+    parameters: LargeParameters,
     *,
     on_announced: Callable[[], None],
 ) -> AbstractAsyncContextManager[None]:
@@ -167,6 +169,7 @@ def _serve_workers(
         offers,
         HeldJobs(leases),
         lambda worker: JobStore(leases, worker=worker, on_announced=on_announced),
+        parameters,
         lease_seconds=settings.lease_seconds,
     )
     return bus.serve(
@@ -241,7 +244,8 @@ async def run_engine(
     `leases` serves the engine alone, so that no flood of questions costs a running job its lease.
     """
     catalogue = Catalogue.installed()
-    reads = JobReads(pool)
+    parameters = LargeParameters(Objects(settings.object_store_url))
+    reads = JobReads(pool, parameters)
     in_loop, children = _executors(settings, catalogue, RecordStore(pool, reads))
     registry = ServedTypeStore(pool)
     served = ServedTypes(registry, catalogue)
@@ -251,6 +255,7 @@ async def run_engine(
             JobStore(leases, worker=settings.instance, on_announced=relay.wake),
             catalogue,
             {Isolation.LOOP: in_loop, Isolation.PROCESS: children},
+            parameters,
             open_leases=_open_leases(settings, on_announced=relay.wake),
             lease_seconds=settings.lease_seconds,
             stop_grace_seconds=settings.stop_grace_seconds,
@@ -262,6 +267,7 @@ async def run_engine(
             store,
             reads,
             submissions,
+            parameters,
             on_accepted=runner.wake,
             on_cancelled=runner.look_for_cancellations,
         )
@@ -279,7 +285,7 @@ async def run_engine(
                 concurrency=QUESTIONS_MAX,
             ),
             _retention(settings, pool),
-            _serve_workers(settings, bus, leases, served, on_announced=relay.wake),
+            _serve_workers(settings, bus, leases, served, parameters, on_announced=relay.wake),
             keeper,
         ):
             yield

@@ -5,16 +5,23 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from lineshaft_common import tracing
+from lineshaft_common.objects import ObjectMissingError
 from lineshaft_contracts.jobs import JobError, JobState
 from opentelemetry.trace import SpanKind
 
 from lineshaft_job_runner import meters, storable
 from lineshaft_job_runner.catalogue import Catalogue
-from lineshaft_job_runner.execution import AttemptError, Executor, StoppedError, Success
+from lineshaft_job_runner.execution import (
+    PARAMETERS_MISSING,
+    AttemptError,
+    Executor,
+    StoppedError,
+    Success,
+)
 from lineshaft_job_runner.job import ClaimedJob, Outcome, Verdict
 from lineshaft_job_runner.job_type import Isolation, SnoozeError, WaitForChildrenError
 from lineshaft_job_runner.retries import DEFAULT, RetryPolicy, retry_in
@@ -33,6 +40,14 @@ DEADLINE_EXCEEDED = JobError(
 )
 
 
+class Parameters(Protocol):
+    """Where large parameters lie; see large_parameters.py."""
+
+    async def of(self, job: ClaimedJob) -> ClaimedJob:
+        """Return the job with its parameters; raises ObjectMissingError."""
+        ...
+
+
 class Attempts:
     """Runs attempts; `on_end` is called when the outcome of one is known."""
 
@@ -40,11 +55,13 @@ class Attempts:
         self,
         catalogue: Catalogue,
         executors: Mapping[Isolation, Executor],
+        parameters: Parameters,
         *,
         on_end: Callable[[Running], None],
     ) -> None:
         self._catalogue = catalogue
         self._executors = executors
+        self._parameters = parameters
         self._on_end = on_end
 
     async def run(self, running: Running) -> None:
@@ -92,12 +109,20 @@ class Attempts:
         job_type = self._catalogue.find(job.type)
         if running.stop_for is not None:
             raise StoppedError
+        if job.parameters_key is not None:
+            job = await self._with_parameters(job)
         execution = self._executors[running.isolation].start(job, job_type, running)
         running.execution = execution
         with _span(job):
             success = await execution.run()
             storable.check(success.result, success.artifacts)
             return success
+
+    async def _with_parameters(self, job: ClaimedJob) -> ClaimedJob:
+        try:
+            return await self._parameters.of(job)
+        except ObjectMissingError as error:
+            raise AttemptError(PARAMETERS_MISSING) from error
 
     def _paused(self, running: Running, pause: Exception, started: float) -> Outcome:
         if isinstance(pause, SnoozeError):

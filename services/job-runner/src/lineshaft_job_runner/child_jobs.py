@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from lineshaft_contracts.envelope import Priority, uuid7
-from lineshaft_contracts.jobs import JOB_TYPE, PARAMETERS_BYTES_MAX
+from lineshaft_contracts.jobs import JOB_TYPE, PARAMETERS_INLINE_BYTES_MAX
 from lineshaft_contracts.problems import ProblemError
 from pydantic import BaseModel
 
@@ -107,7 +107,8 @@ def _json(parameters: dict[str, Any]) -> str:
         storable.check(parameters)
     except storable.UnstorableError as error:
         raise _refused(
-            f"the parameters cannot be stored, or have more than {PARAMETERS_BYTES_MAX} bytes"
+            "the parameters cannot be stored, or have more than "
+            f"{PARAMETERS_INLINE_BYTES_MAX} bytes"
         ) from error
     return json.dumps(parameters, separators=(",", ":"))
 

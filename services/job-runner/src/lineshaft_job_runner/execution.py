@@ -10,6 +10,12 @@ from lineshaft_job_runner import storable
 from lineshaft_job_runner.job import ClaimedJob, NewJob, StoredArtifact
 from lineshaft_job_runner.job_type import JobType, PermanentError, RetryableError
 
+PARAMETERS_MISSING = JobError(
+    code="parameters_missing",
+    message="The object store does not have the parameters of the job any more.",
+    retryable=False,
+)
+
 
 class AttemptError(Exception):
     """The attempt did not succeed."""

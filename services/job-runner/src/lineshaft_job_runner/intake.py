@@ -44,6 +44,18 @@ class Store(Protocol):
         ...
 
 
+class Parameters(Protocol):
+    """Where large parameters go; see large_parameters.py."""
+
+    async def put_away(self, jobs: Sequence[NewJob]) -> list[NewJob]:
+        """Return the jobs as they are to be stored."""
+        ...
+
+    async def forget_unused(self, jobs: Sequence[NewJob], accepted: Sequence[Accepted]) -> None:
+        """Delete those under whose id there is no job."""
+        ...
+
+
 class Reads(Protocol):
     """How the intake finds the jobs that it answers with."""
 
@@ -69,6 +81,7 @@ class Intake:
         store: Store,
         reads: Reads,
         submissions: Submissions,
+        parameters: Parameters,
         *,
         on_accepted: Callable[[], None],
         on_cancelled: Callable[[], None],
@@ -76,6 +89,7 @@ class Intake:
         self._store = store
         self._reads = reads
         self._submissions = submissions
+        self._parameters = parameters
         self._on_accepted = on_accepted
         self._on_cancelled = on_cancelled
 
@@ -122,8 +136,11 @@ class Intake:
         jobs = [job for message in messages for job in message.jobs]
         if not jobs:
             return
-        accepted = iter(await self._store.accept(jobs))
+        jobs = await self._parameters.put_away(jobs)
+        outcomes = await self._store.accept(jobs)
         self._on_accepted()
+        await self._parameters.forget_unused(jobs, outcomes)
+        accepted = iter(outcomes)
         for message in messages:
             message.results = [
                 _result(next(accepted)) if result is None else result for result in message.results

@@ -111,6 +111,8 @@ class ClaimedJob:
     """When it fails, whatever it does then."""
     checkpoint: dict[str, Any] | None = None
     """What an earlier attempt kept."""
+    parameters_key: str | None = None
+    """Where they lie in the object store when they are too large for a row."""
     children: dict[str, int] | None = None
     """The jobs that it submitted itself, by state; None when it submitted none."""
 

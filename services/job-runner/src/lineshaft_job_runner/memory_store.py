@@ -19,6 +19,7 @@ from lineshaft_job_runner.execution import Executor
 from lineshaft_job_runner.in_loop import LoopExecutor
 from lineshaft_job_runner.job import ClaimedJob, Outcome, ProgressUpdate, StoredArtifact
 from lineshaft_job_runner.job_type import Isolation
+from lineshaft_job_runner.large_parameters import LargeParameters
 from lineshaft_job_runner.runner import Runner
 from lineshaft_job_runner.source_access import DataAccess
 from lineshaft_job_runner.sources import SourcesFile
@@ -180,9 +181,10 @@ async def memory_runner(
     async def open_leases() -> AsyncGenerator[MemoryStore]:
         yield store
 
+    objects = Objects(folder.as_uri())
     in_loop = LoopExecutor(
         places=places,
-        objects=Objects(folder.as_uri()),
+        objects=objects,
         data=no_data(),
         types=catalogue,
         engine=store,
@@ -192,6 +194,7 @@ async def memory_runner(
         store,
         catalogue,
         {Isolation.LOOP: in_loop} if executors is None else executors,
+        LargeParameters(objects),
         open_leases=open_leases,
         lease_seconds=lease_seconds,
         stop_grace_seconds=0.1,

@@ -6,6 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 import structlog
+from lineshaft_common.objects import ObjectMissingError
 from lineshaft_common.transient import is_transient
 from lineshaft_contracts.envelope import Envelope
 from lineshaft_contracts.job_work import (
@@ -23,6 +24,7 @@ from lineshaft_contracts.jobs import JobError
 from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError
 
 from lineshaft_job_runner import storable
+from lineshaft_job_runner.execution import PARAMETERS_MISSING
 from lineshaft_job_runner.job import ClaimedJob, Outcome, ProgressUpdate, Verdict
 from lineshaft_job_runner.meters import ENDED, RUN_SECONDS, WAIT_SECONDS
 from lineshaft_job_runner.offers import Offers
@@ -31,6 +33,8 @@ from lineshaft_job_runner.remote_ends import HeldJob, outcome_of, overdue
 log = structlog.get_logger(__name__)
 
 TIMEOUT_SECONDS_MIN = 0.1
+LARGE_PARAMETERS_MAX = 8
+"""Jobs with such in one answer, which is one message of some MB then."""
 
 
 class Held(Protocol):
@@ -61,6 +65,14 @@ class Store(Protocol):
         ...
 
 
+class Parameters(Protocol):
+    """Where large parameters lie; see large_parameters.py."""
+
+    async def of(self, job: ClaimedJob) -> ClaimedJob:
+        """Return the job with its parameters; raises ObjectMissingError."""
+        ...
+
+
 class RemoteWork:
     """Answers workers of any language with the claims, leases and fences of every worker.
 
@@ -73,27 +85,50 @@ class RemoteWork:
         offers: Offers,
         held: Held,
         open_store: Callable[[str], Store],
+        parameters: Parameters,
         *,
         lease_seconds: float,
     ) -> None:
         self._offers = offers
         self._held = held
         self._open_store = open_store
+        self._parameters = parameters
         self._lease_seconds = lease_seconds
 
     async def fetch(self, envelope: Envelope[FetchWork]) -> WorkFetched:
         """Answer FetchWork."""
         ask = envelope.data
         await self._offers.require(ask.worker, ask.job_types)
-        jobs = await self._open_store(ask.worker).claim(
+        store = self._open_store(ask.worker)
+        jobs = await store.claim(
             sorted(set(ask.job_types)), limit=ask.jobs_max, lease_seconds=self._lease_seconds
         )
+        if any(job.parameters_key is not None for job in jobs):
+            jobs = await self._with_parameters(store, jobs)
         for job in jobs:
             WAIT_SECONDS.labels(job.type).observe(job.waited_seconds)
         now = datetime.now(UTC)
         return WorkFetched(
             jobs=tuple(_item(job, now) for job in jobs), lease_seconds=self._lease_seconds
         )
+
+    async def _with_parameters(self, store: Store, jobs: Sequence[ClaimedJob]) -> list[ClaimedJob]:
+        """Find what lies in the object store; what one message cannot hold is given back."""
+        complete: list[ClaimedJob] = []
+        ends: list[Outcome] = []
+        large = 0
+        for job in jobs:
+            if job.parameters_key is not None and large >= LARGE_PARAMETERS_MAX:
+                ends.append(Outcome(job=job, verdict=Verdict.RELEASED))
+                continue
+            large += job.parameters_key is not None
+            try:
+                complete.append(await self._parameters.of(job))
+            except ObjectMissingError:
+                ends.append(Outcome(job=job, verdict=Verdict.FAILED, error=PARAMETERS_MISSING))
+        if ends:
+            await store.finish(ends)
+        return complete
 
     async def beat(self, envelope: Envelope[BeatWork]) -> WorkHeld:
         """Answer BeatWork; an attempt beyond its time is ended here, and not held any more.

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from lineshaft_job_runner.attempts import Attempts
+from lineshaft_job_runner.attempts import Attempts, Parameters
 from lineshaft_job_runner.catalogue import Catalogue
 from lineshaft_job_runner.ends import Ends, EndStore
 from lineshaft_job_runner.execution import Executor
@@ -64,6 +64,7 @@ class Runner:
         store: Store,
         catalogue: Catalogue,
         executors: Mapping[Isolation, Executor],
+        parameters: Parameters,
         *,
         open_leases: OpenLeaseStore,
         lease_seconds: float,
@@ -80,7 +81,7 @@ class Runner:
         self._ready = asyncio.Event()
         self._stopping = False
         self._ends = Ends(store, on_stored=self._on_stored)
-        self._attempts = Attempts(catalogue, executors, on_end=self._on_end)
+        self._attempts = Attempts(catalogue, executors, parameters, on_end=self._on_end)
         self._beats = Heartbeats(
             self._running, open_leases, lease_seconds=lease_seconds, on_lost=self._on_lost
         )

@@ -52,6 +52,7 @@ class Parameters(BaseModel):
     until_attempt: int = 0
     """Only attempts up to this one do so, later ones succeed; 0 means all."""
     seconds: float = 0
+    note: str = ""
     ledger: Path | None = None
     """A file outside the system to which each effect is appended."""
 
@@ -60,6 +61,7 @@ class Result(BaseModel):
     """What was done."""
 
     attempt: int
+    note_characters: int = Field(default=0, exclude_if=lambda value: not value)
     padding: str = Field(default="", exclude_if=lambda value: not value)
     restored: dict[str, Any] | None = Field(default=None, exclude_if=lambda value: not value)
     children: dict[str, int] | None = Field(default=None, exclude_if=lambda value: not value)
@@ -88,7 +90,11 @@ class Wait(JobType[Parameters, Result]):
         padding = "x" * 100_000 if parameters.act == "large" else ""
         children = None if context.children is None else dict(context.children)
         return Result(
-            attempt=context.attempt, padding=padding, restored=context.restored, children=children
+            attempt=context.attempt,
+            note_characters=len(parameters.note),
+            padding=padding,
+            restored=context.restored,
+            children=children,
         )
 
 

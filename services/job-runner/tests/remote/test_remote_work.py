@@ -252,3 +252,19 @@ async def test_jobs_of_other_types_are_left_alone(platform: Platform) -> None:
         assert await worker.fetch() == []
         assert (await platform.job(other)).state is JobState.QUEUED
         assert await worker.end(item, WorkOutcome.SUCCEEDED)
+
+
+async def test_large_parameters_reach_a_worker_over_amqp_a_few_at_a_time(
+    platform: Platform,
+) -> None:
+    note = "x" * 100_000
+    async with platform.engine():
+        worker = platform.worker()
+        await worker.offer()
+        jobs = {await platform.submit(parameters={"note": note}) for _ in range(10)}
+        few = await worker.fetch(jobs_max=10)
+        rest = await worker.fetch(jobs_max=10)
+        assert (len(few), len(rest)) == (8, 2)
+        assert {item.job_id for item in (*few, *rest)} == jobs
+        assert all(item.parameters == {"note": note} for item in (*few, *rest))
+        assert {item.attempt for item in rest} == {1}

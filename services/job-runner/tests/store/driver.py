@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from lineshaft_common.objects import Objects
 from lineshaft_common.postgres import Pool
 from lineshaft_contracts.envelope import Priority, uuid7
 from lineshaft_contracts.jobs import JobError, JobView, Progress
@@ -17,6 +18,7 @@ from lineshaft_job_runner.job import (
     ProgressUpdate,
     Verdict,
 )
+from lineshaft_job_runner.large_parameters import LargeParameters
 from lineshaft_job_runner.store.jobs import JobStore
 from lineshaft_job_runner.store.reads import JobReads
 
@@ -52,7 +54,7 @@ class Jobs:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.store = self.worker("one")
-        self.reads = JobReads(pool)
+        self.reads = JobReads(pool, LargeParameters(Objects("memory:///")))
 
     def worker(self, name: str) -> JobStore:
         """Be another process."""

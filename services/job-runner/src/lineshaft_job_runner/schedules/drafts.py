@@ -7,7 +7,7 @@ from typing import Protocol
 from lineshaft_common import tracing
 from lineshaft_contracts.envelope import Priority, uuid7
 from lineshaft_contracts.job_schedules import JobSchedule
-from lineshaft_contracts.jobs import JobSubmission
+from lineshaft_contracts.jobs import PARAMETERS_INLINE_BYTES_MAX, JobSubmission
 from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError
 from opentelemetry.trace import SpanKind
 
@@ -84,15 +84,27 @@ class Drafts:
             attempts_max=schedule.attempts_max,
             timeout_seconds=schedule.timeout_seconds,
         )
-        return Draft(
-            job=await self._submissions.new_job(
-                submission,
-                tenant=tenant,
-                priority=schedule.priority,
-                traceparent=None,
-                schedule=name,
-            )
+        job = await self._submissions.new_job(
+            submission,
+            tenant=tenant,
+            priority=schedule.priority,
+            traceparent=None,
+            schedule=name,
         )
+        if len(job.parameters.encode()) > PARAMETERS_INLINE_BYTES_MAX:
+            raise ProblemError(_too_large())
+        return Draft(job=job)
+
+
+def _too_large() -> Problem:
+    message = f"at most {PARAMETERS_INLINE_BYTES_MAX} bytes, as every fire of a schedule has them"
+    return Problem(
+        code="invalid_input",
+        title="The parameters are too large for a schedule",
+        detail=message,
+        status=422,
+        errors=(FieldProblem(pointer="/parameters", code="too_large", message=message),),
+    )
 
 
 def _unknown(job_type: str) -> Problem:

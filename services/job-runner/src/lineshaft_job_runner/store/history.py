@@ -51,7 +51,7 @@ class HistoryStore:
             WHERE finished_at >= $1::date AT TIME ZONE 'UTC'
               AND finished_at < ($1::date + 1) AT TIME ZONE 'UTC'
               AND id > $2 AND (artifacts IS NOT NULL OR attempts IS NOT NULL
-                               OR state <> 'succeeded')
+                               OR state <> 'succeeded' OR jsonb_typeof(parameters) = 'string')
             ORDER BY id LIMIT $3
             """,
             day,

@@ -266,12 +266,15 @@ def _ending(outcome: Outcome, *, cancelled: bool, late: bool) -> Ending | None:
 
 def _claimed(row: Any, children: dict[str, int] | None) -> ClaimedJob:
     checkpoint = row["checkpoint"]
+    given: dict[str, Any] | str = json.loads(row["parameters"])
+    parameters, key = ({}, given) if isinstance(given, str) else (given, None)
     return ClaimedJob(
         id=row["id"],
         tenant=row["tenant"],
         type=row["type"],
         priority=PRIORITIES[int(row["priority"])],
-        parameters=json.loads(row["parameters"]),
+        parameters=parameters,
+        parameters_key=key,
         attempt=row["attempt"],
         attempts_max=row["attempts_max"],
         timeout_seconds=row["timeout_seconds"],

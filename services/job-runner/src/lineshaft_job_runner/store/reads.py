@@ -1,9 +1,13 @@
 """Jobs as their owners see them: one, a page of them, and statistics."""
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any, Protocol
 from uuid import UUID
 
+import structlog
+from lineshaft_common.objects import ObjectMissingError
 from lineshaft_common.postgres import Connection, Pool
 from lineshaft_contracts.job_statistics import JobStats
 from lineshaft_contracts.jobs import ArtifactFound, JobPage, JobState, JobView, ListJobs
@@ -14,6 +18,8 @@ from lineshaft_job_runner.store.cursors import read_cursor
 from lineshaft_job_runner.store.ending import read_artifacts
 from lineshaft_job_runner.store.ids import born
 from lineshaft_job_runner.store.rows import ENDED_COLUMNS, LIVE_COLUMNS, summary, view
+
+log = structlog.get_logger(__name__)
 
 _SHOWN = """
     id, type, state, priority, attempt, progress_done, progress_total, progress_message, error,
@@ -57,11 +63,20 @@ _FIND = f"""
 """  # noqa: S608 - of constants only.
 
 
+class Parameters(Protocol):
+    """Where large parameters lie; see large_parameters.py."""
+
+    async def find(self, key: str) -> dict[str, Any]:
+        """Return the parameters under a key; raises ObjectMissingError."""
+        ...
+
+
 class JobReads:
     """Reads of the job tables; never a job of another tenant."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, parameters: Parameters) -> None:
         self._pool = pool
+        self._parameters = parameters
 
     async def views(self, job_ids: Sequence[UUID], *, tenant: str | None) -> dict[UUID, JobView]:
         """Find jobs by id with their attempts and artifacts; `tenant` None means any."""
@@ -71,10 +86,23 @@ class JobReads:
             counts = await children(connection, parents)
             waiting = [row["id"] for row in rows if row["state"] == JobState.WAITING]
             after = await self._after(connection, waiting)
-        return {
+        views = {
             row["id"]: view(row, after=after.get(row["id"], ()), children=counts.get(row["id"]))
             for row in rows
         }
+        return views | {
+            row["id"]: await self._with_parameters(views[row["id"]], json.loads(row["parameters"]))
+            for row in rows
+            if row["parameters"].startswith('"')
+        }
+
+    async def _with_parameters(self, job: JobView, key: str) -> JobView:
+        """Add what lies in the object store; nothing when that has lost it."""
+        try:
+            return job.model_copy(update={"parameters": await self._parameters.find(key)})
+        except ObjectMissingError:
+            log.warning("parameters_missing", job_id=str(job.id))
+            return job
 
     @staticmethod
     async def _after(connection: Connection, job_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:

@@ -36,13 +36,14 @@ def view(
 ) -> JobView:
     """Read a row of LIVE_COLUMNS or ENDED_COLUMNS."""
     traceparent = row["traceparent"]
+    parameters = json.loads(row["parameters"])
     return JobView(
         id=row["id"],
         type=row["type"],
         state=row["state"],
         tenant=row["tenant"],
         priority=PRIORITIES[int(row["priority"])],
-        parameters=json.loads(row["parameters"]),
+        parameters={} if isinstance(parameters, str) else parameters,
         attempt=row["attempt"],
         attempts_max=row["attempts_max"],
         progress=_progress(row),
