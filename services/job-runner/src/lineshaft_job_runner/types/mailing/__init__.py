@@ -1,0 +1,1 @@
+"""Sending mails: templates, messages, the record of each delivery, and SMTP."""

@@ -1,0 +1,133 @@
+"""Where mails go, as the operator says it: a server, or the job-runner's own sink."""
+
+from email.headerregistry import Address
+from email.utils import parseaddr
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from lineshaft_contracts.email import Mailbox
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lineshaft_job_runner.job_type import PermanentError
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Security(StrEnum):
+    """How the connection is protected."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    TLS = "tls"
+
+
+class MailSettings(BaseSettings):
+    """What the environment says about mail; without a host mails are captured, not sent."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LINESHAFT_MAIL_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    host: str | None = None
+    """SMTP server; None captures every mail in the job-runner's own sink."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 587
+    security: Security = Security.STARTTLS
+    """starttls (587), tls (465) or none (25)."""
+    user: str | None = None
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    """Instead of the password itself."""
+    ca_file: Path | None = None
+    """Certificates to trust instead of the system's."""
+    sender: str = "Lineshaft <lineshaft@localhost>"
+    """From, when a job names none."""
+    sender_domains: str = ""
+    """Domains that jobs may send from, separated by commas; the sender's own when empty."""
+    recipient_domains: str = ""
+    """Domains that jobs may write to, separated by commas; all when empty."""
+    per_minute_max: Annotated[int, Field(ge=1)] = 600
+    """Mails of one job in a minute."""
+    attachment_bytes_max: Annotated[int, Field(ge=0)] = 10 * 1024 * 1024
+    """Of all attachments of a mail together."""
+    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 60.0
+    """For one answer of the server."""
+    sink: str = ""
+    """Address of the sink, host:port; the job-runner sets it for its own jobs."""
+
+    @model_validator(mode="after")
+    def _keeps_the_password(self) -> Self:
+        secret = self.password is not None or self.password_file is not None
+        open_network = self.security is Security.NONE and self.host not in LOOPBACK
+        if self.host is not None and secret and open_network:
+            raise ValueError("a password needs LINESHAFT_MAIL_SECURITY=starttls or tls")
+        return self
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read the environment; PermanentError `mail_not_configured` names what is wrong."""
+        try:
+            settings = cls.model_validate({})
+        except ValidationError as error:
+            found = "; ".join(
+                f"LINESHAFT_MAIL_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}"
+                for e in error.errors(include_input=False)
+            )
+            raise PermanentError("mail_not_configured", found) from None
+        if settings.host is None and not settings.sink:
+            raise PermanentError(
+                "mail_not_configured", "there is neither LINESHAFT_MAIL_HOST nor a sink"
+            )
+        return settings
+
+    @property
+    def captures(self) -> bool:
+        """Whether mails go to the sink."""
+        return self.host is None
+
+    @property
+    def default_sender(self) -> Mailbox:
+        """From, when a job names none."""
+        name, address = parseaddr(self.sender)
+        return Mailbox(address=address, name=name)
+
+    def secret(self) -> str | None:
+        """Return the password."""
+        if self.password_file is not None:
+            try:
+                return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+            except OSError as error:
+                raise PermanentError(
+                    "mail_not_configured", f"LINESHAFT_MAIL_PASSWORD_FILE: {error.strerror}"
+                ) from error
+        return None if self.password is None else self.password.get_secret_value()
+
+    def check_sender(self, sender: Mailbox) -> None:
+        """Raise PermanentError `sender_not_allowed`."""
+        allowed = _domains(self.sender_domains) or {_domain(self.default_sender.address)}
+        if _domain(sender.address) not in allowed:
+            raise PermanentError(
+                "sender_not_allowed",
+                f"mails are sent from {', '.join(sorted(allowed))} only: leave `sender` out, or "
+                "let the operator add the domain to LINESHAFT_MAIL_SENDER_DOMAINS",
+            )
+
+    def allows_recipient(self, address: str) -> bool:
+        """Whether jobs may write to this address."""
+        allowed = _domains(self.recipient_domains)
+        return not allowed or _domain(address) in allowed
+
+
+def _domains(text: str) -> set[str]:
+    return {domain.strip().lower() for domain in text.split(",") if domain.strip()}
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2].lower()
+
+
+def as_header(mailbox: Mailbox, ascii_address: str) -> Address:
+    """Return a mailbox for a header."""
+    local, _, domain = ascii_address.rpartition("@")
+    return Address(display_name=mailbox.name, username=local, domain=domain)
