@@ -244,6 +244,6 @@ class EmailResult(JobResult):
     given_up: int
     unknown: int
     captured: bool
-    """The mails went to the local sink, for looking at them; no reader gets them."""
+    """The mails are in the artifact `mails.mbox`, for looking at them; no reader gets them."""
     deliveries: Annotated[tuple[RecipientOutcome, ...], Field(max_length=100)] = ()
     """The first ones, those that failed before the others."""

@@ -1,6 +1,7 @@
 """email.send against a real SMTP server: who gets what, once, and what is said about it."""
 
 import json
+import mailbox
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -354,3 +355,21 @@ async def test_only_allowed_domains_are_written_to_and_from(
     result = await send(FolderContext(tmp_path), to=to("anna@acme.example", "eve@evil.example"))
     assert (result.sent, result.refused) == (1, 1)
     assert server.by_recipient == {"anna@acme.example": 1}
+
+
+async def test_without_a_server_every_mail_is_in_an_artifact(tmp_path: Path) -> None:
+    result = await send(
+        FolderContext(tmp_path),
+        to=to("anna@acme.example", "用户@acme.example"),
+        sender={"address": "lineshaft@localhost"},
+        bcc=to("audit@acme.example"),
+        delivery="together",
+        text="From here on.\n",
+    )
+    assert (result.sent, result.captured) == (3, True)
+    assert [artifact.name for artifact in result.artifacts] == ["mails.mbox", "deliveries.ndjson"]
+    (message,) = mailbox.mbox(tmp_path / "mails.mbox")
+    assert message.get_all("X-Envelope-To") is not None
+    assert "audit@acme.example" in str(message.get_all("X-Envelope-To"))
+    assert message["Bcc"] is None
+    assert "no mail server" in result.warnings[0]

@@ -1,4 +1,4 @@
-"""Where mails go, as the operator says it: a server, or the job-runner's own sink."""
+"""Where mails go, as the operator says it: a server, or nowhere but into an artifact."""
 
 from email.headerregistry import Address
 from email.utils import parseaddr
@@ -31,7 +31,7 @@ class MailSettings(BaseSettings):
     )
 
     host: str | None = None
-    """SMTP server; None captures every mail in the job-runner's own sink."""
+    """SMTP server; None captures every mail in an artifact of its job."""
     port: Annotated[int, Field(ge=1, le=65_535)] = 587
     security: Security = Security.STARTTLS
     """starttls (587), tls (465) or none (25)."""
@@ -53,8 +53,6 @@ class MailSettings(BaseSettings):
     """Of all attachments of a mail together."""
     timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 60.0
     """For one answer of the server."""
-    sink: str = ""
-    """Address of the sink, host:port; the job-runner sets it for its own jobs."""
 
     @model_validator(mode="after")
     def _keeps_the_password(self) -> Self:
@@ -68,22 +66,17 @@ class MailSettings(BaseSettings):
     def read(cls) -> Self:
         """Read the environment; PermanentError `mail_not_configured` names what is wrong."""
         try:
-            settings = cls.model_validate({})
+            return cls.model_validate({})
         except ValidationError as error:
             found = "; ".join(
                 f"LINESHAFT_MAIL_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}"
                 for e in error.errors(include_input=False)
             )
             raise PermanentError("mail_not_configured", found) from None
-        if settings.host is None and not settings.sink:
-            raise PermanentError(
-                "mail_not_configured", "there is neither LINESHAFT_MAIL_HOST nor a sink"
-            )
-        return settings
 
     @property
     def captures(self) -> bool:
-        """Whether mails go to the sink."""
+        """Whether mails go into an artifact."""
         return self.host is None
 
     @property

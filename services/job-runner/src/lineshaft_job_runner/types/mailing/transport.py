@@ -148,7 +148,7 @@ class Transport:
             await server.connect()
             await server.ehlo()
             secret = settings.secret()
-            if settings.host is not None and settings.user and secret is not None:
+            if settings.user and secret is not None:
                 await server.login(settings.user, secret)
         except SMTPAuthenticationError as error:
             server.close()
@@ -166,11 +166,6 @@ class Transport:
 
 
 def _client(settings: MailSettings) -> aiosmtplib.SMTP:
-    if settings.host is None:
-        host, _, port = settings.sink.rpartition(":")
-        return aiosmtplib.SMTP(
-            hostname=host, port=int(port), timeout=settings.timeout_seconds, start_tls=False
-        )
     return aiosmtplib.SMTP(
         hostname=settings.host,
         port=settings.port,

@@ -17,7 +17,7 @@ from lineshaft_contracts.jobs import JobError
 
 from lineshaft_job_runner.job_type import JobContext, PermanentError
 from lineshaft_job_runner.types.input_digest import InputDigest
-from lineshaft_job_runner.types.mailing import addressing, enclosures
+from lineshaft_job_runner.types.mailing import addressing, capture, enclosures
 from lineshaft_job_runner.types.mailing.addressing import Addressee, Addressees
 from lineshaft_job_runner.types.mailing.composing import Composer
 from lineshaft_job_runner.types.mailing.outbox import Outbox
@@ -49,11 +49,20 @@ async def run(
     outbox = await Outbox.open(context, parameters, now=now())
     composer.check(a for a in allowed if outbox.is_due(a, now=now()))
     if allowed and not parameters.dry_run:
-        sending = Sending(
-            context, parameters, settings=settings, composer=composer, outbox=outbox, now=now
-        )
-        mails = addressing.split(allowed, parameters.delivery)
-        await sending.send([composer.mail(mail) for mail in mails])
+        split = addressing.split(allowed, parameters.delivery)
+        mails = [composer.mail(addressees) for addressees in split]
+
+        async def send(server: MailSettings) -> None:
+            sending = Sending(
+                context, parameters, settings=server, composer=composer, outbox=outbox, now=now
+            )
+            await sending.send(mails)
+
+        if settings.captures:
+            async with capture.captured(context, settings) as sink:
+                await send(sink)
+        else:
+            await send(settings)
     outcomes = _outcomes(everybody, allowed, outbox, dry_run=parameters.dry_run)
     _check_outcomes(outcomes)
     if not parameters.dry_run:
@@ -161,7 +170,9 @@ def _result(
 def _warnings(states: Counter[DeliveryState], *, captured: bool) -> tuple[str, ...]:
     found: list[str] = []
     if captured:
-        found.append("the mails were captured by the local sink: no reader gets them")
+        found.append(
+            "no mail server is configured: the mails are in mails.mbox, and no reader gets them"
+        )
     if states[DeliveryState.DUPLICATE]:
         found.append(f"{states[DeliveryState.DUPLICATE]} addresses came again: one mail each")
     if states[DeliveryState.UNKNOWN]:
