@@ -54,6 +54,10 @@ test-unit: setup ## Run the tests that need no server (seconds)
 bench: setup ## Measure jobs beside other engines; others: make bench BENCH=events ARGS="--rounds 3"
 	@PYTHONPATH=tests $(BIN)/python -m bench $(or $(BENCH),jobs) $(ARGS)
 
+.PHONY: chaos
+chaos: setup ## Kill, freeze and cut off the engine again and again: make chaos ROUNDS=20
+	@LINESHAFT_CHAOS_ROUNDS=$(or $(ROUNDS),20) $(BIN)/pytest -m chaos tests/chaos/test_job_runner.py tests/chaos/test_job_surroundings.py
+
 .PHONY: lint
 lint: setup ## Check style, format, types, import rules and what is generated from the contracts
 	@$(MAKE) --no-print-directory -j 2 --output-sync style types import-rules contracts-verified

@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -28,6 +28,10 @@ DEADLINE_SECONDS = 120.0
 LEASE_SECONDS = 2.0
 SOURCE = "/services/test"
 AWAY = (messaging.NoReplyError, messaging.PublishError)
+
+
+TALLIES: defaultdict[str, Counter[str]] = defaultdict(Counter)
+"""What was counted in all rounds of each scenario; the run tells it at its end."""
 
 
 class Worker:
@@ -185,11 +189,14 @@ class Fleet:
         the effect of a later attempt too.
         """
         effects = Counter(self.effects())
+        tally = TALLIES[os.environ["PYTEST_CURRENT_TEST"].split("::")[-1].split("[")[0]]
+        lost = sum(a.outcome == "lost" for job in jobs for a in job.attempts)
+        tally.update(rounds=1, jobs=len(jobs), attempts_lost=lost)
         assert max(effects.values(), default=1) == 1, "an attempt ran twice"
         repeated = Counter(job_id for job_id, _ in effects)
         for job in jobs:
             outcomes = Counter(attempt.outcome for attempt in job.attempts)
-            assert job.state is JobState.SUCCEEDED, job
-            assert outcomes["succeeded"] == 1
+            assert job.state is JobState.SUCCEEDED, f"lost: {job}"
+            assert outcomes["succeeded"] == 1, "finished twice"
             assert outcomes["lost"] <= losses_max
             assert 1 <= repeated[str(job.id)] <= 1 + outcomes["lost"]

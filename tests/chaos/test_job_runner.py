@@ -150,6 +150,21 @@ async def test_commands_that_come_again_after_a_crash_run_nothing_again(fleet: F
     fleet.agrees(views, losses_max=2)
 
 
+async def test_a_type_that_only_new_workers_know_waits_for_them_in_a_rolling_restart(
+    fleet: Fleet,
+) -> None:
+    jobs = [fleet.job() for _ in range(20)]
+    async with fleet.worker("old-one", PYTHONPATH=""), fleet.worker("old-two", PYTHONPATH=""):
+        for job in jobs[:10]:
+            await fleet.insist(job)
+        async with fleet.worker("new-one"):
+            for job in jobs[10:]:
+                await fleet.insist(job)
+            views = await fleet.ends([job.job_id for job in jobs])
+    fleet.agrees(views, losses_max=0)
+    assert {view.attempts[0].worker for view in views} == {"new-one"}
+
+
 async def test_the_order_of_a_key_and_the_waiting_for_children_survive_kills(
     fleet: Fleet,
 ) -> None:
