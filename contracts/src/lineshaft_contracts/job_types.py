@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from lineshaft_contracts.envelope import Moment, Value
+from lineshaft_contracts.inventory_sync import InventorySyncParameters, InventorySyncResult
 from lineshaft_contracts.job_parameters import (
     FileStem,
     JobParameters,
@@ -16,6 +17,7 @@ from lineshaft_contracts.job_parameters import (
     SourceQuery,
     Title,
 )
+from lineshaft_contracts.scheduling import ScheduleParameters, ScheduleResult
 from lineshaft_contracts.spc import AnalysisParameters, AnalysisResult
 
 
@@ -170,6 +172,8 @@ BUILT_IN: Mapping[str, tuple[type[JobParameters], type[JobResult]]] = MappingPro
     {
         "report.generate": (ReportParameters, ReportResult),
         "data.export": (ExportParameters, ExportResult),
+        "inventory.sync": (InventorySyncParameters, InventorySyncResult),
+        "production.schedule": (ScheduleParameters, ScheduleResult),
         "quality.analyze": (AnalysisParameters, AnalysisResult),
     }
 )

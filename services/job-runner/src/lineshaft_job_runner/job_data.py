@@ -7,6 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from lineshaft_job_runner.job_ledger import SyncLedger
+
 
 class ColumnType(StrEnum):
     """What a column holds; in brackets the Python type of its values, None where NULL."""
@@ -208,6 +210,10 @@ class Transaction(Protocol):
         self, staging: Staging, columns: Sequence[str]
     ) -> dict[int, tuple[Any, ...]]:
         """Lock the rows whose keys are staged, and give their values by number of staged row."""
+        ...
+
+    def sync(self, name: str) -> SyncLedger:
+        """Open what a sync of that name remembers of single rows, inside of this transaction."""
         ...
 
     async def claim(self, batch: str, part: int, digest: str) -> "Noted | None":

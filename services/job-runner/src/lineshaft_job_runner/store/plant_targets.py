@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -14,6 +15,7 @@ from lineshaft_job_runner.sources import EntityEntry, SourceEntry, SourceError, 
 from lineshaft_job_runner.store.entity_statements import Statements, TableColumn
 from lineshaft_job_runner.store.plant_answers import translated
 from lineshaft_job_runner.store.plant_ledger import Ledger
+from lineshaft_job_runner.store.plant_ledgers import PostgresLedger
 from lineshaft_job_runner.store.table_columns import read_columns
 
 IDLE_SECONDS_MAX = 600
@@ -37,6 +39,9 @@ class PostgresTarget:
         self._name = name
         self._entry = entry
         self._ledger = Ledger(connection, source=name, tenant=tenant, table=entry.ledger_table)
+        self.sync_ledger = partial(
+            PostgresLedger, connection, source=name, tenant=tenant, beside=entry.ledger_table
+        )
         self._columns: dict[str, Mapping[str, TableColumn]] = {}
         self._tables: dict[tuple[str, tuple[str, ...]], int] = {}
 
@@ -165,6 +170,10 @@ class PostgresTransaction:
         with translated(self._source):
             found = await self._connection.fetch(statements.current(list(chosen)))
         return {row[0]: tuple(row)[1:] for row in found}
+
+    def sync(self, name: str) -> PostgresLedger:
+        """See `Transaction.sync`."""
+        return self._target.sync_ledger(sync=name)
 
     async def claim(self, batch: str, part: int, digest: str) -> Noted | None:
         """See `Transaction.claim`."""
