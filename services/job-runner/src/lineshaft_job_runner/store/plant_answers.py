@@ -162,6 +162,12 @@ def translated(name: str) -> Generator[None]:
             f"data source {name!r} did not answer within its statement_timeout_seconds: ask for "
             "less, or raise the limit in the sources file",
         ) from None
+    except asyncpg.TransactionRollbackError as error:
+        raise SourceUnavailableError(
+            "source_conflict",
+            f"data source {name!r} ended the transaction in favour of another: "
+            f"{type(error).__name__}",
+        ) from None
     except asyncpg.LockNotAvailableError:
         raise SourceUnavailableError(
             "source_locked",
@@ -174,7 +180,6 @@ def translated(name: str) -> Generator[None]:
         asyncpg.PostgresConnectionError,
         asyncpg.OperatorInterventionError,
         asyncpg.InsufficientResourcesError,
-        asyncpg.TransactionRollbackError,
     ) as error:
         raise SourceUnavailableError(
             "source_unavailable", f"data source {name!r} does not answer: {type(error).__name__}"

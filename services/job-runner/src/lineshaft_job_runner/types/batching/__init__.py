@@ -1,0 +1,1 @@
+"""One operation on many items; only a job's own process imports it."""

@@ -1,0 +1,212 @@
+"""Items that are rows of a table: chunk after chunk, each with its part of the ledger."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+
+from lineshaft_contracts.batches import ITEMS_MAX, BatchMode, BatchParameters, TableChange
+
+from lineshaft_job_runner.job_data import (
+    Change,
+    Noted,
+    Operation,
+    RowsRefusedError,
+    Staging,
+    Target,
+    Transaction,
+)
+from lineshaft_job_runner.job_type import JobContext, PermanentError, RetryableError
+from lineshaft_job_runner.types.batching.outcomes import (
+    MESSAGE_CHARACTERS_MAX,
+    Failure,
+    OutcomeFile,
+    Outcomes,
+    Tally,
+    TooManyFailuresError,
+)
+from lineshaft_job_runner.types.batching.records import RecordChunk, Records
+from lineshaft_job_runner.types.batching.rows import RowChunk, Shape
+from lineshaft_job_runner.types.cancellation import stop_if_cancelled
+
+TRIES = 4
+RETRIED = frozenset({"source_locked", "source_conflict"})
+"""What passes by itself: rows that somebody else holds, and deadlocks."""
+WAIT_SECONDS = 0.2
+
+REFUSALS = {
+    Operation.INSERT: Failure("item_key_exists", "the key is there, with other values"),
+    Operation.UPDATE: Failure("item_key_unknown", "the key is not there"),
+}
+
+
+class _TakenBackError(Exception):
+    """Ends a transaction whose changes are not to stay."""
+
+
+class TableBatch:
+    """Applies one batch to one entity."""
+
+    def __init__(
+        self,
+        context: JobContext,
+        parameters: BatchParameters,
+        change: TableChange,
+        *,
+        batch: str,
+        tally: Tally,
+        file: OutcomeFile,
+    ) -> None:
+        self._context = context
+        self._parameters = parameters
+        self._change = change
+        self._batch = batch
+        self._tally = tally
+        self._file = file
+        self._operation = Operation(change.operation)
+        self._work = hashlib.sha256(change.model_dump_json().encode()).hexdigest()
+        self._is_one = parameters.dry_run or parameters.mode is BatchMode.ALL_OR_NOTHING
+
+    async def run(self, records: Records, digest: Callable[[str], None]) -> None:
+        """Apply every item; raises TooManyFailuresError when more fail than may."""
+        async with self._context.target(self._change.source) as target:
+            entity = target.entity(self._change.entity)
+            self._file.begin(entity.key)
+            shape = Shape(entity, self._change, records)
+            if not self._is_one:
+                async for part, chunk in self._chunks(records, shape, digest):
+                    await self._patiently(target, shape, part, chunk)
+                return
+            with suppress(_TakenBackError):
+                async with target.transaction() as transaction:
+                    async for part, chunk in self._chunks(records, shape, digest):
+                        outcomes, replayed = await self._apply(transaction, shape, part, chunk)
+                        self._keep(chunk, outcomes, replayed=replayed)
+                    if self._parameters.dry_run:
+                        raise _TakenBackError
+                    if self._tally.failed:
+                        raise self._rejected()
+
+    async def _chunks(
+        self, records: Records, shape: Shape, digest: Callable[[str], None]
+    ) -> AsyncGenerator[tuple[int, RowChunk]]:
+        """Convert items, and read the next ones while the database works on these."""
+        part, size = 0, self._change.chunk_rows
+        reading: asyncio.Task[RecordChunk] = asyncio.create_task(records.take(size))
+        try:
+            while (taken := await reading).records:
+                stop_if_cancelled(self._context)
+                if self._tally.items + len(taken.records) > ITEMS_MAX:
+                    raise PermanentError(
+                        "batch_too_large", f"a batch has at most {ITEMS_MAX} items: split it"
+                    )
+                digest(taken.digest)
+                reading = asyncio.create_task(records.take(size))
+                yield part, await asyncio.to_thread(shape.convert, taken)
+                done, total = records.progress()
+                self._context.progress(min(done, total), total, f"{self._tally.items} items")
+                part += 1
+        finally:
+            # A thread cannot be stopped, and must not outlive the file that it reads.
+            await asyncio.wait([reading])
+
+    async def _patiently(self, target: Target, shape: Shape, part: int, chunk: RowChunk) -> None:
+        """Apply a chunk in a transaction of its own, again when others were in the way."""
+        for number in range(1, TRIES + 1):
+            try:
+                async with target.transaction() as transaction:
+                    outcomes, replayed = await self._apply(transaction, shape, part, chunk)
+            except RetryableError as error:
+                if error.code not in RETRIED or number == TRIES:
+                    raise
+                stop_if_cancelled(self._context)
+                await asyncio.sleep(WAIT_SECONDS * 2**number)
+            else:
+                self._keep(chunk, outcomes, replayed=replayed)
+                return
+
+    async def _apply(
+        self, transaction: Transaction, shape: Shape, part: int, chunk: RowChunk
+    ) -> tuple[Outcomes, bool]:
+        """Return the outcomes of a chunk, and whether they were noted before."""
+        digest, batch = f"{self._work}:{chunk.digest}", self._batch
+        noted = await transaction.claim(batch, part, digest)
+        if noted is not None and noted.digest != digest:
+            self._check_same_work(noted, part)
+            # What the query gives has changed since; these operations may be repeated.
+            batch = f"{batch}~{chunk.digest[:32]}"
+            noted = await transaction.claim(batch, part, digest)
+        if noted is not None:
+            return Outcomes.noted(noted.note), True
+        outcomes = Outcomes.of(len(chunk.keys), chunk.failures)
+        self._check(outcomes)
+        if chunk.rows:
+            staging = await transaction.stage(self._change.entity, shape.columns, chunk.rows)
+            await self._merge(transaction, staging, chunk, outcomes)
+        await transaction.note(batch, part, outcomes.note())
+        return outcomes, False
+
+    async def _merge(
+        self, transaction: Transaction, staging: Staging, chunk: RowChunk, outcomes: Outcomes
+    ) -> None:
+        """Apply all rows at once; when the database refuses some, find them by halving."""
+        waiting = [range(staging.rows)]
+        while waiting:
+            stop_if_cancelled(self._context)
+            rows = waiting.pop()
+            try:
+                letters = await transaction.apply(
+                    staging, self._operation, add=self._change.add, within=rows
+                )
+            except RowsRefusedError as error:
+                if len(rows) > 1:
+                    middle = rows.start + len(rows) // 2
+                    waiting += [range(middle, rows.stop), range(rows.start, middle)]
+                    continue
+                message = f"{error} (SQLSTATE {error.sqlstate})"[:MESSAGE_CHARACTERS_MAX]
+                outcomes.fail(chunk.places[rows.start], Failure("item_refused", message))
+            else:
+                for row, letter in zip(rows, letters, strict=True):
+                    outcomes.letters[chunk.places[row]] = letter
+                    if letter == Change.REFUSED:
+                        outcomes.fail(chunk.places[row], REFUSALS[self._operation])
+            self._check(outcomes)
+
+    def _keep(self, chunk: RowChunk, outcomes: Outcomes, *, replayed: bool) -> None:
+        first = self._tally.items
+        self._tally.add(first, outcomes, replayed=replayed)
+        self._file.write(first, chunk.keys, outcomes)
+
+    def _check(self, outcomes: Outcomes) -> None:
+        """Raise when more items have failed than may, before anything of the chunk is kept."""
+        if len(outcomes.failures) <= self._tally.failures_left:
+            return
+        done = self._tally.items
+        self._tally.add(done, outcomes)
+        if self._parameters.mode is BatchMode.ALL_OR_NOTHING and not self._parameters.dry_run:
+            raise self._rejected()
+        raise TooManyFailuresError(
+            "too_many_failures",
+            f"more than {self._parameters.max_failures} items failed: {self._tally.told()}. "
+            + (
+                "Nothing was applied"
+                if self._is_one
+                else f"Items 1 to {done} are done; resume with {self._batch}@{done}"
+            ),
+        )
+
+    def _rejected(self) -> PermanentError:
+        return PermanentError(
+            "batch_rejected",
+            f"{self._tally.failed} items failed and nothing was applied: {self._tally.told()}. "
+            "With dry_run the outcome of each item is written to a file",
+        )
+
+    def _check_same_work(self, noted: Noted, part: int) -> None:
+        if noted.digest.partition(":")[0] != self._work or self._change.add:
+            first = part * self._change.chunk_rows
+            raise PermanentError(
+                "batch_changed",
+                f"items {first + 1} and following of batch {self._batch!r} were applied before, "
+                "but they, or what is done with them, differ now: use another batch_id",
+            )
