@@ -5,18 +5,16 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from lineshaft_common import tracing
-from lineshaft_common.objects import ObjectMissingError
 from lineshaft_contracts.jobs import JobError, JobState
 from opentelemetry.trace import SpanKind
 
 from lineshaft_job_runner import meters, storable
 from lineshaft_job_runner.catalogue import Catalogue
 from lineshaft_job_runner.execution import (
-    PARAMETERS_MISSING,
     AttemptError,
     Executor,
     StoppedError,
@@ -24,6 +22,7 @@ from lineshaft_job_runner.execution import (
 )
 from lineshaft_job_runner.job import ClaimedJob, Outcome, Verdict
 from lineshaft_job_runner.job_type import Isolation, SnoozeError, WaitForChildrenError
+from lineshaft_job_runner.loading import Loading, Parameters
 from lineshaft_job_runner.retries import DEFAULT, RetryPolicy, retry_in
 from lineshaft_job_runner.running import Running
 
@@ -38,14 +37,6 @@ NOTHING_TO_WAIT_FOR = JobError(
 DEADLINE_EXCEEDED = JobError(
     code="deadline_exceeded", message="It had not ended by its deadline.", retryable=False
 )
-
-
-class Parameters(Protocol):
-    """Where large parameters lie; see large_parameters.py."""
-
-    async def of(self, job: ClaimedJob) -> ClaimedJob:
-        """Return the job with its parameters; raises ObjectMissingError."""
-        ...
 
 
 class Attempts:
@@ -107,22 +98,18 @@ class Attempts:
     async def _execute(self, running: Running) -> Success:
         job = running.job
         job_type = self._catalogue.find(job.type)
+        if running.stop_for is None and job.parameters_key is not None:
+            loading = Loading(self._parameters, job)
+            running.execution = loading  # It can be stopped, and runs out of time, from here on.
+            job = await loading.run()
         if running.stop_for is not None:
             raise StoppedError
-        if job.parameters_key is not None:
-            job = await self._with_parameters(job)
         execution = self._executors[running.isolation].start(job, job_type, running)
         running.execution = execution
         with _span(job):
             success = await execution.run()
             storable.check(success.result, success.artifacts)
             return success
-
-    async def _with_parameters(self, job: ClaimedJob) -> ClaimedJob:
-        try:
-            return await self._parameters.of(job)
-        except ObjectMissingError as error:
-            raise AttemptError(PARAMETERS_MISSING) from error
 
     def _paused(self, running: Running, pause: Exception, started: float) -> Outcome:
         if isinstance(pause, SnoozeError):

@@ -15,6 +15,10 @@ PARAMETERS_MISSING = JobError(
     message="The object store does not have the parameters of the job any more.",
     retryable=False,
 )
+PARAMETERS_UNAVAILABLE = JobError(
+    code="parameters_unavailable",
+    message="The object store that has the parameters of the job does not answer.",
+)
 
 
 class AttemptError(Exception):
@@ -59,7 +63,19 @@ class Success:
     artifacts: tuple[StoredArtifact, ...]
 
 
-class Execution(Protocol):
+class Stoppable(Protocol):
+    """Whatever of an attempt is under way: its work, or what comes before."""
+
+    def stop(self) -> None:
+        """Ask the attempt to end early."""
+        ...
+
+    def kill(self) -> None:
+        """End the attempt at once."""
+        ...
+
+
+class Execution(Stoppable, Protocol):
     """One attempt under way; asked to stop, it does so by itself or is killed after a grace."""
 
     async def run(self) -> Success:
@@ -68,14 +84,6 @@ class Execution(Protocol):
         Raises AttemptError, SnoozeError or WaitForChildrenError; StoppedError after `stop` or
         `kill`.
         """
-        ...
-
-    def stop(self) -> None:
-        """Ask the attempt to end early."""
-        ...
-
-    def kill(self) -> None:
-        """End the attempt at once."""
         ...
 
 

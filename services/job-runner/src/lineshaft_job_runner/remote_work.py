@@ -6,7 +6,6 @@ from typing import Protocol
 from uuid import UUID
 
 import structlog
-from lineshaft_common.objects import ObjectMissingError
 from lineshaft_common.transient import is_transient
 from lineshaft_contracts.envelope import Envelope
 from lineshaft_contracts.job_work import (
@@ -22,19 +21,22 @@ from lineshaft_contracts.job_work import (
 )
 from lineshaft_contracts.jobs import JobError
 from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError
+from pydantic_core import to_json
 
 from lineshaft_job_runner import storable
-from lineshaft_job_runner.execution import PARAMETERS_MISSING
+from lineshaft_job_runner.execution import AttemptError
 from lineshaft_job_runner.job import ClaimedJob, Outcome, ProgressUpdate, Verdict
+from lineshaft_job_runner.loading import Parameters, with_parameters
 from lineshaft_job_runner.meters import ENDED, RUN_SECONDS, WAIT_SECONDS
 from lineshaft_job_runner.offers import Offers
 from lineshaft_job_runner.remote_ends import HeldJob, outcome_of, overdue
+from lineshaft_job_runner.retries import retry_in
 
 log = structlog.get_logger(__name__)
 
 TIMEOUT_SECONDS_MIN = 0.1
-LARGE_PARAMETERS_MAX = 8
-"""Jobs with such in one answer, which is one message of some MB then."""
+ANSWER_BYTES_MAX = 8 << 20
+"""Of the jobs of one answer, which is one message: brokers take 16 MiB."""
 
 
 class Held(Protocol):
@@ -62,14 +64,6 @@ class Store(Protocol):
 
     async def finish(self, outcomes: Sequence[Outcome]) -> set[UUID]:
         """Store ends; the lease tokens of those that are stored."""
-        ...
-
-
-class Parameters(Protocol):
-    """Where large parameters lie; see large_parameters.py."""
-
-    async def of(self, job: ClaimedJob) -> ClaimedJob:
-        """Return the job with its parameters; raises ObjectMissingError."""
         ...
 
 
@@ -103,8 +97,7 @@ class RemoteWork:
         jobs = await store.claim(
             sorted(set(ask.job_types)), limit=ask.jobs_max, lease_seconds=self._lease_seconds
         )
-        if any(job.parameters_key is not None for job in jobs):
-            jobs = await self._with_parameters(store, jobs)
+        jobs = await self._complete(store, jobs)
         for job in jobs:
             WAIT_SECONDS.labels(job.type).observe(job.waited_seconds)
         now = datetime.now(UTC)
@@ -112,20 +105,22 @@ class RemoteWork:
             jobs=tuple(_item(job, now) for job in jobs), lease_seconds=self._lease_seconds
         )
 
-    async def _with_parameters(self, store: Store, jobs: Sequence[ClaimedJob]) -> list[ClaimedJob]:
-        """Find what lies in the object store; what one message cannot hold is given back."""
+    async def _complete(self, store: Store, jobs: Sequence[ClaimedJob]) -> list[ClaimedJob]:
+        """Bring what lies in the object store; what one message cannot hold is given back."""
         complete: list[ClaimedJob] = []
         ends: list[Outcome] = []
-        large = 0
+        size = 0
         for job in jobs:
-            if job.parameters_key is not None and large >= LARGE_PARAMETERS_MAX:
+            if size >= ANSWER_BYTES_MAX:
                 ends.append(Outcome(job=job, verdict=Verdict.RELEASED))
                 continue
-            large += job.parameters_key is not None
             try:
-                complete.append(await self._parameters.of(job))
-            except ObjectMissingError:
-                ends.append(Outcome(job=job, verdict=Verdict.FAILED, error=PARAMETERS_MISSING))
+                ready = await with_parameters(self._parameters, job)
+            except AttemptError as error:
+                ends.append(_not_begun(job, error.error))
+                continue
+            complete.append(ready)
+            size += len(to_json(ready.parameters)) + len(to_json(ready.checkpoint))
         if ends:
             await store.finish(ends)
         return complete
@@ -204,6 +199,12 @@ def _count(outcomes: Sequence[Outcome], found: Mapping[UUID, HeldJob], stored: s
                 code=error.code,
                 message=error.message,
             )
+
+
+def _not_begun(job: ClaimedJob, error: JobError) -> Outcome:
+    """End an attempt that cannot be given to its worker."""
+    wait = retry_in(error, attempt=job.attempt, attempts_max=job.attempts_max)
+    return Outcome(job=job, verdict=Verdict.FAILED, error=error, retry_in=wait)
 
 
 def _item(job: ClaimedJob, now: datetime) -> WorkItem:

@@ -10,13 +10,14 @@ from uuid import UUID
 
 import structlog
 
-from lineshaft_job_runner.attempts import Attempts, Parameters
+from lineshaft_job_runner.attempts import Attempts
 from lineshaft_job_runner.catalogue import Catalogue
 from lineshaft_job_runner.ends import Ends, EndStore
 from lineshaft_job_runner.execution import Executor
 from lineshaft_job_runner.heartbeats import Heartbeats, OpenLeaseStore
 from lineshaft_job_runner.job import ClaimedJob, Verdict
 from lineshaft_job_runner.job_type import Isolation
+from lineshaft_job_runner.loading import Parameters
 from lineshaft_job_runner.meters import LEASES_LOST
 from lineshaft_job_runner.running import Running
 

@@ -9,7 +9,7 @@ from typing import Any
 from lineshaft_contracts.jobs import JobError, Progress
 
 from lineshaft_job_runner import job_log, storable
-from lineshaft_job_runner.execution import Execution
+from lineshaft_job_runner.execution import Stoppable
 from lineshaft_job_runner.job import ClaimedJob, NewJob, Outcome, ProgressUpdate, Verdict
 from lineshaft_job_runner.job_type import Isolation
 
@@ -26,7 +26,7 @@ class Running:
 
     job: ClaimedJob
     isolation: Isolation
-    execution: Execution | None = None
+    execution: Stoppable | None = None
     task: asyncio.Task[None] | None = None
     progress: Progress = NO_PROGRESS
     checkpoint: dict[str, Any] | None = None

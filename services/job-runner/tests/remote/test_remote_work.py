@@ -2,7 +2,9 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
@@ -19,6 +21,7 @@ CHECKPOINT = {"printed": 3}
 
 class Platform(Protocol):
     pool: Any
+    settings: Any
 
     def engine(self, **changes: Any) -> Any: ...
     def worker(self, name: str = "labels-1") -> Any: ...
@@ -26,6 +29,13 @@ class Platform(Protocol):
     async def cancel(self, job_id: UUID) -> None: ...
     async def job(self, job_id: UUID) -> JobView: ...
     async def becomes(self, job_id: UUID, *states: JobState) -> JobView: ...
+
+
+def put_out_of_reach(platform: Platform, job_id: UUID) -> None:
+    """Let the object store answer with an error that does not say that it has nothing."""
+    folder = Path(urlsplit(str(platform.settings.object_store_url)).path) / f"jobs/acme/{job_id}"
+    folder.rename(folder.with_suffix(".moved"))
+    folder.touch()
 
 
 async def started(platform: Platform, **more: Any) -> tuple[Any, WorkItem]:
@@ -257,14 +267,50 @@ async def test_jobs_of_other_types_are_left_alone(platform: Platform) -> None:
 async def test_large_parameters_reach_a_worker_over_amqp_a_few_at_a_time(
     platform: Platform,
 ) -> None:
-    note = "x" * 100_000
+    note = "x" * 950_000
     async with platform.engine():
         worker = platform.worker()
         await worker.offer()
-        jobs = {await platform.submit(parameters={"note": note}) for _ in range(10)}
-        few = await worker.fetch(jobs_max=10)
-        rest = await worker.fetch(jobs_max=10)
-        assert (len(few), len(rest)) == (8, 2)
+        jobs = {await platform.submit(parameters={"note": note}) for _ in range(11)}
+        few = await worker.fetch(jobs_max=11)
+        rest = await worker.fetch(jobs_max=11)
+        assert (len(few), len(rest)) == (9, 2)
         assert {item.job_id for item in (*few, *rest)} == jobs
         assert all(item.parameters == {"note": note} for item in (*few, *rest))
         assert {item.attempt for item in rest} == {1}
+
+
+async def test_a_hundred_jobs_with_all_that_a_row_may_hold_fit_one_message_after_the_other(
+    platform: Platform,
+) -> None:
+    async with platform.engine():
+        worker = platform.worker()
+        await worker.offer()
+        await platform.pool.execute(
+            """
+            INSERT INTO jobs (id, tenant, type, state, priority, parameters, ready_at, rank,
+                              attempts_max, timeout_seconds, checkpoint)
+            SELECT gen_random_uuid(), 'acme', $1, 'queued', 2, kept, now(), now(), 3, 10, kept
+            FROM generate_series(1, 100), jsonb_build_object('x', repeat('y', 65500)) AS kept
+            """,
+            "label.print",
+        )
+        fetched = [len(await worker.fetch(jobs_max=100)) for _ in range(2)]
+        assert min(fetched) > 30
+        assert sum(fetched) == 100
+        assert not await platform.pool.fetchval("SELECT max(losses) FROM jobs")
+
+
+async def test_parameters_that_cannot_be_had_cost_a_worker_over_amqp_no_other_job(
+    platform: Platform,
+) -> None:
+    async with platform.engine():
+        worker = platform.worker()
+        await worker.offer()
+        broken = await platform.submit(parameters={"note": "x" * 100_000})
+        put_out_of_reach(platform, broken)
+        good = await platform.submit()
+        assert [item.job_id for item in await worker.fetch(jobs_max=10)] == [good]
+        job = await platform.becomes(broken, JobState.RETRYING)
+        assert job.attempts[0].error is not None
+        assert job.attempts[0].error.code == "parameters_unavailable"

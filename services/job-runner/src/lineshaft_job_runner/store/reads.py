@@ -1,5 +1,6 @@
 """Jobs as their owners see them: one, a page of them, and statistics."""
 
+import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ from lineshaft_job_runner.store.ids import born
 from lineshaft_job_runner.store.rows import ENDED_COLUMNS, LIVE_COLUMNS, summary, view
 
 log = structlog.get_logger(__name__)
+
+PARAMETERS_SECONDS_MAX = 2.0
+"""How long a read waits for the object store."""
 
 _SHOWN = """
     id, type, state, priority, attempt, progress_done, progress_total, progress_message, error,
@@ -97,12 +101,18 @@ class JobReads:
         }
 
     async def _with_parameters(self, job: JobView, key: str) -> JobView:
-        """Add what lies in the object store; nothing when that has lost it."""
+        """Add what lies in the object store; nothing when that has lost it, or is away.
+
+        What became of a job is told all the same.
+        """
         try:
-            return job.model_copy(update={"parameters": await self._parameters.find(key)})
+            async with asyncio.timeout(PARAMETERS_SECONDS_MAX):
+                return job.model_copy(update={"parameters": await self._parameters.find(key)})
         except ObjectMissingError:
             log.warning("parameters_missing", job_id=str(job.id))
-            return job
+        except Exception as error:  # noqa: BLE001 - whatever the object store is up to.
+            log.warning("parameters_unavailable", job_id=str(job.id), error=repr(error)[:300])
+        return job
 
     @staticmethod
     async def _after(connection: Connection, job_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
