@@ -183,10 +183,8 @@ class Validator:
     def _changeovers(
         self, resource: Resource, matrix: ChangeoverMatrix, assignments: Sequence[Assignment]
     ) -> Iterator[str]:
-        there = sorted(
-            (a for a in assignments if a.resource == resource.id), key=lambda a: a.start
-        )
-        group, ready, frozen = resource.initial_group, self._parameters.horizon_start, False
+        there = [one for one in assignments if one.resource == resource.id]
+        group, ready, frozen = resource.initial_group, self._parameters.horizon_start, True
         for one in sorted(there, key=lambda one: one.start):
             after = self._step(one).changeover_group
             needed = _changeover_minutes(matrix, group, after) * 60
