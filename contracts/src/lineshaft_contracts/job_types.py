@@ -88,12 +88,13 @@ class ExportFormat(StrEnum):
     """Kind of file."""
 
     CSV = "csv"
+    XLSX = "xlsx"
     PARQUET = "parquet"
     NDJSON = "ndjson"
 
 
 class Compression(StrEnum):
-    """How the file is packed: whole (CSV, NDJSON) or by page inside (Parquet)."""
+    """How the file is packed: whole (CSV, NDJSON) or by page inside (Parquet); not XLSX."""
 
     NONE = "none"
     GZIP = "gzip"
@@ -106,6 +107,9 @@ class NonFinite(StrEnum):
     FAIL = "fail"
     NULL = "null"
     KEEP = "keep"
+
+
+_WITHOUT_NAN = frozenset({ExportFormat.NDJSON, ExportFormat.XLSX})
 
 
 class ExportColumn(BaseModel):
@@ -129,7 +133,9 @@ class ExportParameters(JobParameters, SourceQuery):
     file_name: FileStem = "export"
     """Name of the artifact without number and suffix."""
     rows_per_file: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
-    """Split after so many rows; None for one file."""
+    """Split after so many rows; None for one file. XLSX holds at most 1,048,575."""
+    timestamps: Literal["iso", "local"] = "iso"
+    """XLSX only: text with the offset of the zone, or dates to calculate with, without it."""
     delimiter: Literal[",", ";", "\t", "|"] = ","
     """CSV only."""
     decimal_sign: Literal[".", ","] = "."
@@ -141,16 +147,20 @@ class ExportParameters(JobParameters, SourceQuery):
     sanitize_formulas: bool = True
     """CSV only: put ' before TEXT that starts with = + - @ tab or return; numbers stay numbers."""
     non_finite: NonFinite = NonFinite.FAIL
-    """NaN and infinities; NDJSON cannot keep them."""
+    """NaN and infinities; NDJSON and XLSX cannot keep them."""
     large_integers: Literal["number", "text", "fail"] = "text"
-    """NDJSON only: integers beyond 2^53, which JavaScript rounds; text changes their column."""
+    """NDJSON, XLSX: integers that readers round (2^53, 15 digits); text changes their column."""
 
     @model_validator(mode="after")
     def _can_be_written(self) -> Self:
         if self.decimal_sign == self.delimiter:
             raise ValueError("decimal_sign and delimiter must differ; use delimiter ';'")
-        if self.format is ExportFormat.NDJSON and self.non_finite is NonFinite.KEEP:
-            raise ValueError("JSON has no NaN or infinity: non_finite must be fail or null")
+        if self.non_finite is NonFinite.KEEP and self.format in _WITHOUT_NAN:
+            raise ValueError(
+                f"{self.format} has no NaN or infinity: set non_finite to fail or null"
+            )
+        if self.format is ExportFormat.XLSX and self.compression is not Compression.NONE:
+            raise ValueError("an XLSX file is packed already: leave compression out")
         labels = [column.label or column.name for column in self.columns]
         if len(set(labels)) != len(labels):
             raise ValueError("columns must have different labels")

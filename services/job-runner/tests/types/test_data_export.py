@@ -15,6 +15,7 @@ from lineshaft_contracts.job_types import ExportParameters, ExportResult
 from lineshaft_job_runner.job_type import ColumnType, JobStoppedError, PermanentError
 from lineshaft_job_runner.testing import FolderContext, Table, TableSource
 from lineshaft_job_runner.types.data_export import DataExport
+from openpyxl import load_workbook
 from pydantic import ValidationError
 
 T = ColumnType
@@ -59,6 +60,10 @@ async def export(context: FolderContext, **changed: Any) -> ExportResult:
 def read_csv(path: Path, delimiter: str = ",") -> list[list[str]]:
     text = path.read_text(encoding="utf-8-sig")
     return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+
+
+def sheet_in(folder: Path) -> Any:
+    return load_workbook(folder / "export.xlsx").active
 
 
 def names_in(folder: Path) -> list[str]:
@@ -136,6 +141,57 @@ async def test_large_integers_may_also_fail_the_job(tmp_path: Path) -> None:
     assert raised.value.code == "integer_too_large"
 
 
+async def test_a_spreadsheet_has_typed_cells_and_no_formula(tmp_path: Path) -> None:
+    result = await export(
+        FolderContext(tmp_path, sources=plant()), format="xlsx", timestamps="local",
+        timezone="Europe/Berlin",
+    )  # fmt: skip
+    header, *rows = list(sheet_in(tmp_path).iter_rows())
+    assert [cell.value for cell in header] == list(COLUMNS)
+    assert all(cell.data_type != "f" for row in rows for cell in row)
+    first = dict(zip(COLUMNS, (cell.value for cell in rows[0]), strict=True))
+    assert first["sku"] == "000123"
+    assert first["note"] == "=1+1"
+    assert first["quantity"] == "-5"  # The column has an integer that a spreadsheet would round.
+    assert first["mass"] == "-10.50"  # And a decimal.
+    assert first["ratio"] == -0.25
+    assert first["due_at"] == datetime(2026, 7, 1, 6, 30, 0, 250_000)  # noqa: DTZ001 - as cells are.
+    assert first["day"] == datetime(2026, 7, 1)  # noqa: DTZ001
+    assert first["open"] is True
+    assert [cell.value for cell in rows[2]] == ["-A", "+49 30", *[None] * 6]
+    assert (result.rows_expected, result.rows_written) == (5, 5)
+
+
+async def test_numbers_of_a_spreadsheet_are_numbers_up_to_15_digits(tmp_path: Path) -> None:
+    rows = [(10**15 - 1, Decimal("-0.000012345"), DUE), (-7, Decimal("1.50"), None)]
+    columns = {"quantity": T.INTEGER, "mass": T.DECIMAL, "due_at": T.TIMESTAMP}
+    context = FolderContext(tmp_path, sources=plant(rows, columns))
+    await export(context, format="xlsx", timezone="Europe/Berlin")
+    cells = list(sheet_in(tmp_path).values)[1:]
+    assert cells == [
+        (10**15 - 1, -0.000012345, "2026-07-01T06:30:00.250+02:00"), (-7, 1.5, None)
+    ]  # fmt: skip
+
+
+async def test_what_a_spreadsheet_would_cut_or_drop_fails_the_job(tmp_path: Path) -> None:
+    long = plant([("x" * 32_768,)], {"note": T.TEXT})
+    with pytest.raises(PermanentError, match=r"row 1, column 'note'.*32767") as failed:
+        await export(FolderContext(tmp_path, sources=long), format="xlsx")
+    assert failed.value.code == "value_unfit"
+    many = plant([("x",)], {"note": T.TEXT}, counted=1_048_576)
+    with pytest.raises(PermanentError, match="rows_per_file") as failed:
+        await export(FolderContext(tmp_path, sources=many), format="xlsx")
+    assert failed.value.code == "too_many_rows"
+    assert names_in(tmp_path) == []
+
+
+async def test_rows_of_nothing_are_rows_of_a_spreadsheet(tmp_path: Path) -> None:
+    context = FolderContext(tmp_path, sources=plant([("a",), (None,), (None,)], {"note": T.TEXT}))
+    result = await export(context, format="xlsx")
+    assert result.rows_written == 3
+    assert sheet_in(tmp_path).max_row == 4
+
+
 @pytest.mark.parametrize("kind", ["csv", "ndjson", "parquet"])
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 async def test_every_format_and_compression_is_counted_again(
@@ -169,7 +225,7 @@ async def test_a_split_export_has_every_row_once_in_order(tmp_path: Path) -> Non
     assert found == list(range(10))
 
 
-@pytest.mark.parametrize("kind", ["csv", "ndjson", "parquet"])
+@pytest.mark.parametrize("kind", ["csv", "ndjson", "parquet", "xlsx"])
 async def test_no_rows_give_a_file_without_rows(tmp_path: Path, kind: str) -> None:
     result = await export(FolderContext(tmp_path, sources=plant([])), format=kind)
     assert result.rows_written == 0
@@ -244,6 +300,8 @@ async def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
     [
         {"decimal_sign": ","},
         {"format": "ndjson", "non_finite": "keep"},
+        {"format": "xlsx", "non_finite": "keep"},
+        {"format": "xlsx", "compression": "gzip"},
         {"columns": [{"name": "a", "label": "x"}, {"name": "b", "label": "x"}]},
         {"rows_per_file": 0},
         {"file_name": "a/b"},

@@ -9,7 +9,7 @@ from lineshaft_job_runner.job_type import JobContext, JobType
 
 
 class DataExport(JobType[ExportParameters, ExportResult]):
-    """CSV, Parquet or NDJSON with exactly the rows that the data source counted."""
+    """CSV, XLSX, Parquet or NDJSON with exactly the rows that the data source counted."""
 
     name: ClassVar[str] = "data.export"
     title: ClassVar[str] = "Export data"

@@ -1,16 +1,21 @@
 """The files of an export: how they are called, written, and counted again."""
 
 import gzip
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 from lineshaft_contracts.job_types import Compression, ExportFormat, ExportParameters
+
+from lineshaft_job_runner.job_type import ColumnType
+from lineshaft_job_runner.types.exporting import spreadsheet
 
 SUFFIXES = {Compression.NONE: "", Compression.GZIP: ".gz", Compression.ZSTD: ".zst"}
 MEDIA_TYPES = {
     ExportFormat.CSV: "text/csv; charset=utf-8",
     ExportFormat.PARQUET: "application/vnd.apache.parquet",
     ExportFormat.NDJSON: "application/x-ndjson",
+    ExportFormat.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 BLOCK_BYTES = 1024**2
 PACKED = {Compression.GZIP: "application/gzip", Compression.ZSTD: "application/zstd"}
@@ -31,8 +36,13 @@ def media_type_of(parameters: ExportParameters) -> str:
     return PACKED.get(parameters.compression, plain)
 
 
-def write(frame: pl.LazyFrame, path: Path, parameters: ExportParameters) -> None:
-    """Write a file in a streaming way, in the order of the rows."""
+def write(
+    frame: pl.LazyFrame,
+    path: Path,
+    kinds: Mapping[str, ColumnType],
+    parameters: ExportParameters,
+) -> None:
+    """Write a file in a streaming way, in the order of the rows; `kinds` by label."""
     packing = parameters.compression.value
     outer = "uncompressed" if packing == "none" else packing
     match parameters.format:
@@ -51,12 +61,16 @@ def write(frame: pl.LazyFrame, path: Path, parameters: ExportParameters) -> None
             frame.sink_ndjson(path, compression=outer, check_extension=False, engine="streaming")
         case ExportFormat.PARQUET:
             frame.sink_parquet(path, compression=outer, engine="streaming")
+        case ExportFormat.XLSX:
+            spreadsheet.write(frame, path, kinds, parameters)
 
 
 def count(path: Path, parameters: ExportParameters) -> int:
     """Count the rows that a reader finds in a finished file."""
     if parameters.format is ExportFormat.PARQUET:
         return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+    if parameters.format is ExportFormat.XLSX:
+        return spreadsheet.count(path)
     lines = _count_lines(path, parameters)
     headed = parameters.format is ExportFormat.CSV and parameters.header
     return lines - 1 if headed else lines

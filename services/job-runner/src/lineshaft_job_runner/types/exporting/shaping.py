@@ -10,8 +10,9 @@ from lineshaft_job_runner.types.exporting.spool import Spool, non_finite
 
 FORMULA = r"^[=+\-@\t\r]"
 """What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection)."""
-SAFE_INTEGER = 2**53
-"""JavaScript and most readers of JSON hold integers as doubles."""
+SAFE_INTEGERS = {ExportFormat.NDJSON: 2**53, ExportFormat.XLSX: 10**15 - 1}
+"""JavaScript and most readers of JSON hold integers as doubles; a spreadsheet, 15 digits."""
+SPREADSHEET_DIGITS = 15
 DECIMAL_DIGITS = 38
 ISO_8601 = "%Y-%m-%dT%H:%M:%S%.f%:z"
 
@@ -54,13 +55,19 @@ class _Shaper:
             case ColumnType.DECIMAL:
                 return self._decimal(column, name)
             case ColumnType.TIMESTAMP:
-                local = column.dt.convert_time_zone(self._parameters.timezone)
-                binary = self._format is ExportFormat.PARQUET
-                return local if binary else local.dt.strftime(ISO_8601)
+                return self._timestamp(column)
             case ColumnType.INTEGER:
                 return self._integer(column, name)
             case _:
                 return column
+
+    def _timestamp(self, column: pl.Expr) -> pl.Expr:
+        local = column.dt.convert_time_zone(self._parameters.timezone)
+        if self._format is ExportFormat.PARQUET:
+            return local
+        if self._format is ExportFormat.XLSX and self._parameters.timestamps == "local":
+            return local.dt.replace_time_zone(None)
+        return local.dt.strftime(ISO_8601)
 
     def _text(self, column: pl.Expr) -> pl.Expr:
         if self._format is not ExportFormat.CSV or not self._parameters.sanitize_formulas:
@@ -71,19 +78,21 @@ class _Shaper:
     def _decimal(self, column: pl.Expr, name: str) -> pl.Expr:
         if self._format is ExportFormat.PARQUET:
             return column.cast(pl.Decimal(DECIMAL_DIGITS, self._spool.scales[name]))
+        if self._format is ExportFormat.XLSX and self._spool.digits[name] <= SPREADSHEET_DIGITS:
+            return column.cast(pl.Float64)
         if self._format is ExportFormat.CSV and self._parameters.decimal_sign == ",":
             return column.str.replace(".", ",", literal=True)
         return column
 
     def _integer(self, column: pl.Expr, name: str) -> pl.Expr:
         policy = self._parameters.large_integers
-        small = self._spool.largest[name] <= SAFE_INTEGER
-        if self._format is not ExportFormat.NDJSON or small or policy == "number":
+        safe = SAFE_INTEGERS.get(self._format)
+        if safe is None or self._spool.largest[name] <= safe or policy == "number":
             return column
         if policy == "fail":
             raise PermanentError(
                 "integer_too_large",
-                f"column {name!r} has integers beyond 2^53, which readers of JSON round: set "
-                "large_integers to text or number",
+                f"column {name!r} has integers beyond {safe}, which readers of {self._format} "
+                "round: set large_integers to text or number",
             )
         return column.cast(pl.String)

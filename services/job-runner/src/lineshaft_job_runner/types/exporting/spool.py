@@ -46,6 +46,8 @@ class Spool:
         self.rows = 0
         self.scales = dict.fromkeys(_of_kind(columns, ColumnType.DECIMAL), 0)
         """Most decimals in each decimal column."""
+        self.digits = dict.fromkeys(self.scales, 0)
+        """Most digits in each decimal column."""
         self.largest = dict.fromkeys(_of_kind(columns, ColumnType.INTEGER), 0)
         """Largest magnitude in each integer column."""
         self._folder = folder
@@ -79,6 +81,7 @@ class Spool:
         facts = frame.select(_facts(self.columns)).row(0, named=True)
         for name in self.scales:
             self.scales[name] = max(self.scales[name], facts[f"scale {name}"] or 0)
+            self.digits[name] = max(self.digits[name], facts[f"digits {name}"] or 0)
         for name in self.largest:
             extremes = (abs(facts[f"{end} {name}"] or 0) for end in ("least", "most"))
             self.largest[name] = max(self.largest[name], *extremes)
@@ -109,6 +112,8 @@ def _facts(columns: Mapping[str, ColumnType]) -> list[pl.Expr]:
             case ColumnType.DECIMAL:
                 digits = column.str.len_bytes().cast(pl.Int64) - 1
                 point = column.str.find(".", literal=True).cast(pl.Int64)
+                figures = column.str.strip_chars_start("-0.").str.count_matches(r"\d")
+                wanted.append(figures.max().alias(f"digits {name}"))
                 wanted.append((digits - point).max().alias(f"scale {name}"))
                 wanted.append(non_finite(name, kind).any().alias(f"bad {name}"))
             case ColumnType.DOUBLE:

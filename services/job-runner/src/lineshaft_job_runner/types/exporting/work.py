@@ -1,19 +1,21 @@
 """The run of data.export: rows to a spool, the spool to files, and every file counted."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
 from lineshaft_contracts.job_parameters import Counts, Engine
-from lineshaft_contracts.job_types import ExportParameters, ExportResult
+from lineshaft_contracts.job_types import ExportFormat, ExportParameters, ExportResult
 
-from lineshaft_job_runner.job_type import JobContext, PermanentError
+from lineshaft_job_runner.job_type import ColumnType, JobContext, PermanentError
 from lineshaft_job_runner.types.cancellation import stop_if_cancelled
 from lineshaft_job_runner.types.exporting import files
 from lineshaft_job_runner.types.exporting.copying import Copying
 from lineshaft_job_runner.types.exporting.shaping import labels_of, shape
 from lineshaft_job_runner.types.exporting.spool import Spool
+from lineshaft_job_runner.types.exporting.spreadsheet import ROWS_MAX
 from lineshaft_job_runner.types.input_digest import InputDigest
 
 FILES_MAX = 1_000
@@ -41,21 +43,27 @@ async def _write_files(
     context: JobContext, spool: Spool, labels: tuple[str, ...], parameters: ExportParameters
 ) -> int:
     written, size = 0, parameters.rows_per_file
+    kinds = dict(zip(labels, spool.columns.values(), strict=True))
     length = size or max(spool.rows, 1)
     for number, offset in enumerate(range(0, max(spool.rows, 1), length), start=1):
         stop_if_cancelled(context)
         name = files.name_of(parameters, number if size else None)
         frame = shape(spool, spool.slice(offset, length), labels, parameters)
         async with context.artifact(name, media_type=files.media_type_of(parameters)) as file:
-            file.rows = await asyncio.to_thread(_write, frame, file.path, parameters)
+            file.rows = await asyncio.to_thread(_write, frame, file.path, kinds, parameters)
         written += file.rows
         context.progress(spool.rows + written, 2 * spool.rows, f"wrote {name}")
     return written
 
 
-def _write(frame: pl.LazyFrame, path: Path, parameters: ExportParameters) -> int:
+def _write(
+    frame: pl.LazyFrame,
+    path: Path,
+    kinds: Mapping[str, ColumnType],
+    parameters: ExportParameters,
+) -> int:
     try:
-        files.write(frame, path, parameters)
+        files.write(frame, path, kinds, parameters)
     except (pl.exceptions.InvalidOperationError, pl.exceptions.ComputeError) as error:
         raise PermanentError(
             "value_unfit", f"a value does not fit the format {parameters.format}: {error}"
@@ -90,6 +98,12 @@ def _check_rows(what: str, actual: int, expected: int) -> None:
 
 def _check_files(expected: int, parameters: ExportParameters) -> None:
     size = parameters.rows_per_file
+    if parameters.format is ExportFormat.XLSX and min(size or expected, expected) > ROWS_MAX:
+        raise PermanentError(
+            "too_many_rows",
+            f"a spreadsheet holds {ROWS_MAX} rows, not {expected}: set rows_per_file to that or "
+            "less, or take another format",
+        )
     if size is not None and expected > size * FILES_MAX:
         raise PermanentError(
             "too_many_files",
