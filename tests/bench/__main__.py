@@ -10,7 +10,10 @@ BENCHES = {
     "jobs": "durable jobs per second and CPU per job, beside other job engines",
     "events": "plant events per second from the ingress into the log",
     "submissions": "HTTP submissions per second through one gateway process",
+    "batch": "rows merged per second by batch.apply, beside executemany and one COPY",
     "backlog": "cost of a claim while 1,000 and 1,000,000 jobs wait",
+    "email": "mails per second of email.send, beside django-post_office and smtplib",
+    "inventory": "seconds of inventory.sync to compare two stocks, beside pandas and a loop",
     "open_transaction": "jobs per second and dead rows beside an open reading transaction",
 }
 

@@ -16,13 +16,13 @@ from lineshaft_contracts.envelope import Priority
 from lineshaft_contracts.jobs import Artifact, Progress
 
 from lineshaft_job_runner import storable
-from lineshaft_job_runner.asking import Engine, patiently
+from lineshaft_job_runner.asking import Engine, Recorder, patiently
 from lineshaft_job_runner.child_jobs import ChildJobs, Types
 from lineshaft_job_runner.execution import Listener, object_key
 from lineshaft_job_runner.job import ClaimedJob, StoredArtifact
 from lineshaft_job_runner.job_data import Bucket, Endpoint, Folder, Source, Target
 from lineshaft_job_runner.job_log import BoundedLog
-from lineshaft_job_runner.job_type import ArtifactFile, PermanentError, RetryableError
+from lineshaft_job_runner.job_type import ArtifactFile, PermanentError
 from lineshaft_job_runner.source_access import DataAccess
 
 ARTIFACTS_MAX = 100
@@ -61,6 +61,7 @@ class AttemptContext:
         self._types = types
         self._listener = listener
         self._engine = engine
+        self._recorder = Recorder(engine, job)
         self._cancelled = False
         self._log: BoundedLog | None = None
         self._child_jobs: ChildJobs | None = None
@@ -93,8 +94,8 @@ class AttemptContext:
             kept = storable.records(entries)
         except storable.UnstorableError as error:
             raise PermanentError(error.error.code, error.error.message) from error
-        if kept and not await patiently(lambda: self._engine.record(self._job, kept)):
-            raise RetryableError("lease_lost", "another worker has taken this job over")
+        if kept:
+            await self._recorder.record(kept)
 
     async def recorded(self) -> dict[str, dict[str, Any]]:
         """See `JobContext.recorded`."""

@@ -196,3 +196,47 @@ async def test_a_record_is_there_when_the_child_is_killed_right_after_it(
     assert end.error is not None
     assert end.error.code == "process_died"
     assert store.records[job.id] == {"effect 1": {"state": "about to"}}
+
+
+async def test_what_is_recorded_while_a_commit_is_under_way_shares_the_next_one(
+    tmp_path: Path,
+) -> None:
+    commits: list[int] = []
+
+    class Slow(MemoryStore):
+        async def record(self, job: ClaimedJob, entries: Mapping[str, dict[str, Any]]) -> bool:
+            commits.append(len(entries))
+            await asyncio.sleep(0.02)
+            return await super().record(job, entries)
+
+    store, job = Slow(), claimed_job()
+
+    async def body(context: JobContext) -> None:
+        async def record(number: int) -> None:
+            await context.record({f"k{number}": {"n": number}})
+            assert f"k{number}" in store.records[job.id]
+
+        await asyncio.gather(*(record(number) for number in range(1_000)))
+
+    end = await outcome(store, job, body, tmp_path)
+    assert end.state is JobState.SUCCEEDED, end.error
+    assert len(store.records[job.id]) == sum(commits) == 1_000
+    assert max(commits) <= storable.RECORDS_AT_ONCE
+    assert len(commits) <= 4
+
+
+async def test_when_a_shared_commit_fails_nobody_takes_it_for_done(tmp_path: Path) -> None:
+    store, job = MemoryStore(), claimed_job()
+    found: list[object] = []
+
+    async def body(context: JobContext) -> None:
+        store.taken.add(job.lease_token)
+        records = (context.record({f"k{number}": {}}) for number in range(5))
+        found.extend(await asyncio.gather(*records, return_exceptions=True))
+        raise PermanentError("seen", "as expected")
+
+    store.jobs.append(job)
+    with structlog.testing.capture_logs():
+        async with memory_runner(store, Catalogue([Do(body)]), tmp_path, lease_seconds=30):
+            await store.end_of(job)
+    assert [type(error) for error in found] == [RetryableError] * 5

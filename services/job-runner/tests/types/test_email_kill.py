@@ -73,8 +73,9 @@ async def outcome(store: MemoryStore, job: ClaimedJob, folder: Path) -> Outcome:
             return await store.end_of(job)
 
 
+@pytest.mark.parametrize("connections", [1, 4])
 async def test_a_process_killed_before_the_answer_sends_nothing_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, connections: int
 ) -> None:
     store = MemoryStore()
     job = claimed_job("email.send", parameters=PARAMETERS, timeout_seconds=60)
@@ -84,9 +85,8 @@ async def test_a_process_killed_before_the_answer_sends_nothing_twice(
             kill_children()
 
     async with smtp_server() as server:
-        configure(monkeypatch, server)
+        configure(monkeypatch, server, CONNECTIONS_MAX=str(connections))
         server.on_taken = die_at_the_third
-        server.data_answers = ["250 OK", "250 OK", "drop"]
         first = await outcome(store, job, tmp_path)
         assert first.error is not None
         assert first.error.code == "process_died"
@@ -95,9 +95,10 @@ async def test_a_process_killed_before_the_answer_sends_nothing_twice(
         second = await outcome(store, again, tmp_path)
         assert second.state is JobState.SUCCEEDED
         assert second.result is not None
-        assert (second.result["sent"], second.result["unknown"]) == (4, 1)
+        unknown = second.result["unknown"]
+        assert 1 <= unknown <= connections
+        assert second.result["sent"] == 5 - unknown
         assert set(server.by_recipient.values()) == {1}
-        assert len(server.by_recipient) == 5
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:

@@ -2,10 +2,12 @@
 
 import asyncio
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lineshaft_cli.api import Api
+from lineshaft_cli.demo import mails
 from lineshaft_cli.demo.checks import DemoError, expect
 
 WAIT_SECONDS = 120.0
@@ -47,9 +49,13 @@ def submissions(shift: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-async def submit(api: Api, job_type: str, parameters: dict[str, Any]) -> tuple[str, str]:
+async def submit(
+    api: Api, job_type: str, parameters: dict[str, Any], *, after: Sequence[str] = ()
+) -> tuple[str, str]:
     """Submit a job; its id and the trace id of the request."""
-    job, trace_id = await api.post("/api/jobs", {"type": job_type, "parameters": parameters})
+    job, trace_id = await api.post(
+        "/api/jobs", {"type": job_type, "parameters": parameters, "after": list(after)}
+    )
     return job["id"], trace_id
 
 
@@ -120,4 +126,5 @@ CHECKS = {
     "report.generate": check_report,
     "data.export": check_export,
     "quality.analyze": check_analysis,
+    "email.send": mails.check,
 }

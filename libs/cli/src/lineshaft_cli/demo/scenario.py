@@ -15,7 +15,7 @@ from rich.console import Console
 from lineshaft_cli import api as gateway_api
 from lineshaft_cli.api import Api
 from lineshaft_cli.demo import edges as cdn
-from lineshaft_cli.demo import jobs
+from lineshaft_cli.demo import jobs, mails
 from lineshaft_cli.demo.checks import DemoError, Protocol, expect
 from lineshaft_cli.local.state import StateFile
 from lineshaft_cli.traces import tree
@@ -107,7 +107,11 @@ async def _jobs(protocol: Protocol, api: Api, shift: dict[str, Any], folder: Pat
     with protocol.step("Jobs are submitted over HTTP") as step:
         for job_type in parameters:
             submitted[job_type] = await jobs.submit(api, job_type, parameters[job_type])
-        step.found = ", ".join(parameters)
+        report_id, _ = submitted["report.generate"]
+        submitted["email.send"] = await jobs.submit(
+            api, "email.send", mails.submission(report_id), after=[report_id]
+        )
+        step.found = ", ".join(submitted)
     for job_type, (job_id, _) in submitted.items():
         with protocol.step(f"{job_type} succeeds, and its files hold what they should") as step:
             job = await jobs.wait(api, job_id)

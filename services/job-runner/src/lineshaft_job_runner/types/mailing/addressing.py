@@ -36,16 +36,13 @@ class Addressee:
     """As SMTP takes it: the domain in ASCII; the local part may need SMTPUTF8."""
     role: Role = Role.TO
     variables: Mapping[str, Any]
+    key: str
+    """Names the mail in records: no server that anybody uses tells cases apart."""
 
     @property
     def address(self) -> str:
         """Names the recipient in records and results."""
         return self.mailbox.address
-
-    @property
-    def key(self) -> str:
-        """Names the mail in records: no server that anybody uses tells cases apart."""
-        return self.envelope.casefold()
 
     @property
     def needs_utf8(self) -> bool:
@@ -111,7 +108,13 @@ def _once_each(
         except ValueError as error:
             invalid.append((mailbox.address, _why(error)))
             continue
-        addressee = Addressee(mailbox=mailbox, envelope=envelope, role=role, variables=variables)
+        addressee = Addressee(
+            mailbox=mailbox,
+            envelope=envelope,
+            role=role,
+            variables=variables,
+            key=envelope.casefold(),
+        )
         if addressee.key in found:
             repeated.append(mailbox.address)
         else:

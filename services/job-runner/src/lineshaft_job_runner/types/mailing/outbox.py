@@ -1,5 +1,6 @@
 """What is known about each recipient's mail, recorded durably before and after it is sent."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -95,6 +96,11 @@ class Outbox:
         if entry is None:
             return True
         return entry.state is State.DEFERRED and datetime.fromisoformat(entry.due_at) <= now
+
+    def count(self, addressees: Iterable[Addressee]) -> Counter[State]:
+        """Count recipients by what is known about them."""
+        entries = [self.get(addressee) for addressee in addressees]
+        return Counter(entry.state for entry in entries if entry is not None)
 
     def next_due(self, addressees: Iterable[Addressee]) -> datetime | None:
         """Return when the next of those that wait is to be tried; None when none waits."""

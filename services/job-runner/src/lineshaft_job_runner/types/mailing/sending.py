@@ -1,7 +1,8 @@
 """Sends what is due, one mail after the other, each recorded before and after."""
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -45,22 +46,46 @@ class Sending:
         per_minute = parameters.per_minute_max or settings.per_minute_max
         self._pace = Pace(min(per_minute, settings.per_minute_max))
         self._ends = time.monotonic() + SLICE_SECONDS
+        self._stopping = False
 
     async def send(self, mails: Sequence[Mail]) -> None:
         """Send all; SnoozeError when some have to wait."""
         everybody = [addressee for mail in mails for addressee in mail.addressees]
-        self._report(everybody)
-        async with Transport(self._settings) as transport:
-            for mail in mails:
-                due = [a for a in mail.addressees if self._outbox.is_due(a, now=self._now())]
-                if due:
-                    await self._before_each()
-                    await self._send(transport, mail, due)
-                    self._report(everybody)
+        self._total = len(everybody)
+        self._counts = self._outbox.count(everybody)
+        self._report()
+        waiting = iter(mails)
+        ends = await asyncio.gather(
+            *(self._send_next(waiting) for _ in range(self._settings.connections_max)),
+            return_exceptions=True,
+        )
+        for end in ends:
+            if end is not None:
+                raise end
         next_due = self._outbox.next_due(everybody)
         if next_due is not None:
             wait = max(0.0, (next_due - self._now()).total_seconds())
             raise SnoozeError(wait, "some mails were refused for now and are tried again")
+
+    async def _send_next(self, waiting: Iterator[Mail]) -> None:
+        """Send over a connection of its own until nothing waits, or somebody cannot go on.
+
+        Nobody is interrupted between handing a mail over and the answer: it would be unknown.
+        """
+        async with Transport(self._settings) as transport:
+            for mail in waiting:
+                due = [a for a in mail.addressees if self._outbox.is_due(a, now=self._now())]
+                if not due:
+                    continue
+                try:
+                    await self._before_each()
+                    if self._stopping:
+                        return
+                    await self._send(transport, mail, due)
+                except BaseException:
+                    self._stopping = True
+                    raise
+                self._report()
 
     async def _before_each(self) -> None:
         """Wait for this mail's turn, or snooze until it may be sent."""
@@ -87,16 +112,16 @@ class Sending:
                 recipients=left,
                 before_data=partial(self._sending, mail.message_id),
             )
+        self._counts -= self._outbox.count(due)
         await self._outbox.settle(answers, now=self._now(), message_id=mail.message_id)
+        self._counts += self._outbox.count(due)
 
     async def _sending(self, message_id: str, keys: Sequence[str]) -> None:
         await self._outbox.sending(keys, message_id, now=self._now())
 
-    def _report(self, everybody: Sequence[Addressee]) -> None:
-        entries = [self._outbox.get(addressee) for addressee in everybody]
-        done = sum(entry is not None and entry.state in FINAL for entry in entries)
-        sent = sum(entry is not None and entry.state is State.SENT for entry in entries)
-        self._context.progress(done, len(everybody), f"{sent} sent")
+    def _report(self) -> None:
+        done = sum(self._counts[state] for state in FINAL)
+        self._context.progress(done, self._total, f"{self._counts[State.SENT]} sent")
 
 
 def _without_utf8(

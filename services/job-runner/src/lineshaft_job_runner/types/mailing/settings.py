@@ -49,6 +49,8 @@ class MailSettings(BaseSettings):
     """Domains that jobs may write to, separated by commas; all when empty."""
     per_minute_max: Annotated[int, Field(ge=1)] = 600
     """Mails of one job in a minute."""
+    connections_max: Annotated[int, Field(ge=1, le=50)] = 4
+    """Of one job at once; as many mails may be `unknown` when its process is killed."""
     attachment_bytes_max: Annotated[int, Field(ge=0)] = 10 * 1024 * 1024
     """Of all attachments of a mail together."""
     timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 60.0

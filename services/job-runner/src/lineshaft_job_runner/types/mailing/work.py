@@ -81,9 +81,10 @@ def _outcomes(
         RecipientOutcome(address=address, state=DeliveryState.DUPLICATE)
         for address in everybody.repeated
     ]
+    keys = {addressee.key for addressee in allowed}
     for addressee in everybody.found:
         entry = outbox.get(addressee)
-        if addressee not in allowed:
+        if addressee.key not in keys:
             outcome = RecipientOutcome(
                 address=addressee.address,
                 state=DeliveryState.REFUSED,
