@@ -41,6 +41,12 @@ def stored(plant: Plant) -> Sequence[Path]:
     return [path for path in folder.rglob("*.json") if path.is_file()]
 
 
+def put_out_of_reach(folder: Path) -> None:
+    """Let the object store answer with an error that does not say that it has nothing."""
+    folder.rename(folder.with_suffix(".moved"))
+    folder.touch()
+
+
 @pytest.mark.parametrize("job_type", ["trial.wait", "trial.work"])
 async def test_a_job_is_given_them_at_each_attempt(plant: Plant, job_type: str) -> None:
     parameters = {"act": "fail", "until_attempt": 1, "note": NOTE}
@@ -102,3 +108,26 @@ async def test_they_are_forgotten_with_their_job(plant: Plant) -> None:
     objects = Objects(plant.settings.object_store_url)
     await Retention(HistoryStore(plant.pool), objects, days=5).forget()
     assert stored(plant) == []
+
+
+async def test_without_its_object_store_the_engine_takes_and_runs_jobs_all_the_same(
+    plant: Plant,
+) -> None:
+    async with plant.engine():
+        put_out_of_reach(Path(urlsplit(str(plant.settings.object_store_url)).path))
+        large = await plant.submit("trial.wait", {"note": NOTE})
+        small = await plant.submit("trial.wait", {})
+        job = await plant.becomes(large.job.id, JobState.SUCCEEDED)
+        await plant.becomes(small.job.id, JobState.SUCCEEDED)
+    assert large.job.parameters["note"] == job.parameters["note"] == NOTE
+    assert job.result == {"attempt": 1, "note_characters": len(NOTE)}
+
+
+async def test_what_became_of_a_job_is_told_without_its_object_store(plant: Plant) -> None:
+    async with plant.engine():
+        accepted = await plant.submit("trial.wait", {"note": NOTE})
+        await plant.becomes(accepted.job.id, JobState.SUCCEEDED)
+        (path,) = stored(plant)
+        put_out_of_reach(path.parent)
+        job = await plant.job(accepted.job.id)
+    assert (job.state, job.parameters) == (JobState.SUCCEEDED, {})
