@@ -81,12 +81,10 @@ class ScheduleParameters(JobParameters):
     queries: PlanQueries | None = None
     """or read it from a data source."""
     direction: Direction = Direction.FORWARD
-    """backward: as late as the due dates allow; lead_time is then the last objective."""
-    objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=4)] = (
-        Objective.WEIGHTED_TARDINESS,
-        Objective.MAKESPAN,
-    )
-    """The first counts before the second, and so on."""
+    """backward: as late as the due dates allow; lead_time is then added to the objectives."""
+    objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=4)] | None = None
+    """The first counts before the second, and so on. When absent: weighted_tardiness, then
+    makespan; from the back weighted_tardiness, then lead_time."""
     tick_seconds: Literal[1, 5, 10, 15, 30, 60] = 60
     """Everything starts at a multiple of it, and durations are rounded up to it."""
     solve_seconds_max: Annotated[float, Field(ge=0.1, le=3_600)] = 60.0
@@ -117,7 +115,8 @@ class ScheduleParameters(JobParameters):
             raise ValueError(
                 f"horizon_end must be after horizon_start, by {HORIZON_DAYS_MAX} days at most"
             )
-        if len(set(self.objectives)) != len(self.objectives):
+        objectives = self.objectives or ()
+        if len(set(objectives)) != len(objectives):
             raise ValueError("each objective can be given once")
         return self
 

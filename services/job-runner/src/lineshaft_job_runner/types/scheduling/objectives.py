@@ -9,8 +9,10 @@ from lineshaft_job_runner.types.scheduling.problem import Problem, Schedule
 
 def asked(parameters: ScheduleParameters) -> tuple[Objective, ...]:
     """Return the objectives in order; a plan from the back ends with the lead time."""
-    objectives = parameters.objectives
-    if parameters.direction is Direction.BACKWARD and Objective.LEAD_TIME not in objectives:
+    backward = parameters.direction is Direction.BACKWARD
+    last = Objective.LEAD_TIME if backward else Objective.MAKESPAN
+    objectives = parameters.objectives or (Objective.WEIGHTED_TARDINESS, last)
+    if backward and Objective.LEAD_TIME not in objectives:
         return (*objectives, Objective.LEAD_TIME)
     return objectives
 

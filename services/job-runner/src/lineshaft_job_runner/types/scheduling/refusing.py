@@ -110,22 +110,32 @@ class _Inspection:
 
     def _too_late(self, limits: Bounds) -> Iterator[str]:
         """Say which orders cannot end within the horizon even if they were alone."""
-        for order, lasts in zip(self._problem.orders, self._problem.lasts, strict=True):
-            free = [i for i in order.operations if self._problem.operations[i].fixed is None]
-            if all(limits.possible(i) for i in free):
-                continue
-            end = max(limits.ends[i] for i in lasts)
-            first = min((limits.starts[i] for i in free), default=0)
-            when = (
-                "not within the working time of the horizon"
-                if end >= NEVER
-                else f"not before {self._shown(end)}"
-            )
-            yield (
-                f"order {order.id} can be started at {self._shown(min(first, NEVER))} and be "
-                f"finished {when}, even if it were alone; the horizon ends at "
-                f"{self._shown(self._problem.horizon)}"
-            )
+        end = self._shown(self._problem.horizon)
+        for order in self._problem.orders:
+            for index in order.operations:
+                operation = self._problem.operations[index]
+                if operation.fixed is not None or limits.possible(index):
+                    continue
+                told = f"order {order.id} cannot be finished within the horizon even if it were "
+                told += f"alone: operation {operation.id} can "
+                if limits.ends[index] >= NEVER:
+                    work = self._minutes(min(mode.work for mode in operation.modes))
+                    ready = self._shown(self._ready(operation, limits))
+                    yield (
+                        f"{told}start at {ready} at the earliest and takes {work} min; the "
+                        f"horizon ends at {end}"
+                    )
+                else:
+                    yield (
+                        f"{told}end at {self._shown(limits.ends[index])} at the earliest, which "
+                        f"leaves too little time for what is after it until {end}"
+                    )
+                break
+
+    @staticmethod
+    def _ready(operation: Operation, limits: Bounds) -> int:
+        ends = [limits.ends[index] + operation.lag for index in operation.before]
+        return max([operation.release, *ends])
 
     def _overloads(self) -> Iterator[str]:
         """Say which resources have less working time than must be done on them."""
@@ -153,6 +163,4 @@ class _Inspection:
         return f"{ticks * self._problem.clock.tick_seconds / 60:g}"
 
     def _shown(self, tick: int) -> str:
-        if tick >= NEVER:
-            return "no time at all"
         return f"{self._problem.clock.moment(tick).astimezone(self._zone):%Y-%m-%d %H:%M %Z}"
