@@ -24,6 +24,24 @@ from lineshaft_job_runner.types.cancellation import stop_if_cancelled
 CHUNK_ROWS = 5_000
 """Stock that is locked at a time: bookings of the application wait for no more than that."""
 
+NEEDED = (
+    "item",
+    "location",
+    "uom",
+    "known",
+    "revision",
+    "base",
+    "base_next",
+    "stated_next",
+    "named",
+    "counted_at",
+    "counted_next",
+    "target",
+    "delta",
+    "decision",
+)
+"""Columns of a row here."""
+
 Row = Mapping[str, Any]
 
 
@@ -47,6 +65,7 @@ async def apply(
     A row is claimed by its revision in the transaction that changes the stock: whoever repeats
     this, after any interruption, finds it claimed. Stock that was booked meanwhile stays booked.
     """
+    rows = rows.select(NEEDED)
     changed = created = 0
     overtaken: set[tuple[str, str]] = set()
     for start in range(0, rows.height, CHUNK_ROWS):

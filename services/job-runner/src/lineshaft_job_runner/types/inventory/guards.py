@@ -103,7 +103,7 @@ def _negative(merged: pl.DataFrame, guards: Guards) -> Iterator[Breach]:
 
 
 def _first(rows: pl.DataFrame) -> str:
-    row = rows.row(0, named=True)
+    row = rows.sort("item", "location").row(0, named=True)
     return f"{row['item']!r} at {row['location']!r} ({row['target']:f} by {row['delta']:+f})"
 
 

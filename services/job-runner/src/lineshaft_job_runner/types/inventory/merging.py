@@ -68,7 +68,7 @@ def merge(
     Frames have the columns SOURCE, TARGET, BASE and MOVED; None for `moved` where nothing is known
     of bookings. Stock that a side does not know is zero there. Adds to these columns `known` (by
     the target), `decision`, `delta` (to add to the stock on hand) and what is to be remembered
-    (`on_hand_next`, `base_next`, `stated_next`). Sorted by key.
+    (`on_hand_next`, `base_next`, `stated_next`).
     """
     rows = source.join(base, on=KEYS, how="full", coalesce=True).join(
         target.select(*KEYS, "target", "on_hand", "target_changed_at"), on=KEYS, how="left"
@@ -89,7 +89,7 @@ def merge(
         delta=_delta(), base_next=_base_next(), stated_next=_stated_next()
     )
     rows = rows.with_columns(on_hand_next=pl.col("on_hand").fill_null(NOTHING) + pl.col("delta"))
-    return rows.drop("_at_count", "moved").sort(KEYS)
+    return rows.drop("_at_count", "moved")
 
 
 def _target_at_count(*, known: bool) -> pl.Expr:
@@ -183,16 +183,17 @@ def _lit(decision: Decision) -> pl.Expr:
 
 
 def to_write(merged: pl.DataFrame) -> pl.DataFrame:
-    """Select the rows that change the stock or what is remembered of it; adds `counted_next`."""
+    """Select what changes the stock or what is remembered of it, by key; adds `counted_next`."""
     differs = (
         pl.col("base_next").ne_missing(pl.col("base"))
         | pl.col("stated_next").ne_missing(pl.col("stated"))
         | pl.col("counted_next").ne_missing(pl.col("base_counted_at"))
         | (pl.col("named") != pl.col("named_before")).fill_null(value=False)
     )
-    return merged.with_columns(counted_next=_count_next()).filter(
+    changed = merged.with_columns(counted_next=_count_next()).filter(
         (pl.col("delta") != NOTHING) | differs
     )
+    return changed.sort(KEYS)
 
 
 def _count_next() -> pl.Expr:

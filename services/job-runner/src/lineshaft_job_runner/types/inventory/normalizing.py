@@ -69,8 +69,9 @@ def normalize(
     frame = _read(frame, parameters)
     frame = convert(_with_target_unit(frame, units), conversions, decimals=parameters.decimals)
     frame = frame.with_columns(code=_first_reason(parameters, now=now))
-    frame = _without_repeats(frame, parameters.duplicates)
-    frame = _with_broken_groups(frame, sums=parameters.duplicates == "sum")
+    if frame.select("item", "location").is_duplicated().any():
+        frame = _without_repeats(frame, parameters.duplicates)
+        frame = _with_broken_groups(frame, sums=parameters.duplicates == "sum")
     good = frame.filter(pl.col("code").is_null())
     failures = frame.filter(pl.col("code").is_not_null()).select(
         "row", "item", "location", "cursor_at", quantity=pl.col("quantity_stated"), code="code"
@@ -124,18 +125,27 @@ def _read(frame: pl.DataFrame, parameters: InventorySyncParameters) -> pl.DataFr
 
 def _with_target_unit(frame: pl.DataFrame, units: pl.DataFrame) -> pl.DataFrame:
     """Add `target_uom`: that of the same stock, else the one that the item has everywhere."""
-    by_item = units.group_by("item").agg(
-        item_uom=pl.col("uom").drop_nulls().first(),
-        item_uoms=pl.col("uom").drop_nulls().n_unique(),
+    known = units.filter(pl.col("uom").is_not_null())
+    frame = frame.join(
+        known.select("item", "location", target_uom="uom"),
+        on=["item", "location"],
+        how="left",
+        maintain_order="left",
+    ).with_columns(_ambiguous=pl.lit(value=False))
+    if not frame["target_uom"].null_count() or known.is_empty():
+        return frame
+    by_item = known.group_by("item").agg(
+        item_uom=pl.col("uom").first(), item_uoms=pl.col("uom").n_unique()
     )
-    own = units.select("item", "location", own_uom="uom")
-    joined = frame.join(own, on=["item", "location"], how="left", maintain_order="left").join(
-        by_item, on="item", how="left", maintain_order="left"
+    new = pl.col("target_uom").is_null()
+    return (
+        frame.join(by_item, on="item", how="left", maintain_order="left")
+        .with_columns(
+            target_uom=pl.coalesce("target_uom", "item_uom"),
+            _ambiguous=new & (pl.col("item_uoms") > 1).fill_null(value=False),
+        )
+        .drop("item_uom", "item_uoms")
     )
-    return joined.with_columns(
-        target_uom=pl.coalesce("own_uom", "item_uom"),
-        _ambiguous=pl.col("own_uom").is_null() & (pl.col("item_uoms") > 1).fill_null(value=False),
-    ).drop("own_uom", "item_uom", "item_uoms")
 
 
 def _first_reason(parameters: InventorySyncParameters, *, now: datetime) -> pl.Expr:
@@ -207,7 +217,7 @@ def _added_up(good: pl.DataFrame) -> pl.DataFrame:
     good = good.with_columns(
         source=pl.col("quantity"), uom=pl.coalesce("target_uom", "uom")
     ).select(columns)
-    if good.select("item", "location").is_unique().all():
+    if not good.select("item", "location").is_duplicated().any():
         return good
     return good.group_by("item", "location", maintain_order=True).agg(
         pl.col("source").sum().cast(QUANTITY),

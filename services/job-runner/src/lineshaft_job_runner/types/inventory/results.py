@@ -68,7 +68,7 @@ def result(
 
 
 def _conflicts(merged: pl.DataFrame) -> tuple[StockConflict, ...]:
-    rows = merged.filter(pl.col("decision") == Decision.CONFLICT).head(ERRORS_MAX)
+    rows = merged.filter(pl.col("decision") == Decision.CONFLICT).sort(KEYS).head(ERRORS_MAX)
     shown = rows.select(*KEYS, "base", "source", "target")
     return tuple(StockConflict.model_validate(row) for row in shown.iter_rows(named=True))
 

@@ -65,7 +65,11 @@ def differences(
 
 def conflicts(merged: pl.DataFrame) -> pl.DataFrame:
     """Give the rows that somebody has to decide; columns CONFLICTS."""
-    return merged.filter(pl.col("decision") == Decision.CONFLICT).select(CONFLICTS)
+    return (
+        merged.filter(pl.col("decision") == Decision.CONFLICT)
+        .select(CONFLICTS)
+        .sort("item", "location")
+    )
 
 
 def failures(found: pl.DataFrame) -> pl.DataFrame:
