@@ -62,6 +62,7 @@ from lineshaft_job_runner.source_access import DataAccess
 from lineshaft_job_runner.sources import SourcesFile
 from lineshaft_job_runner.steering import Steering
 from lineshaft_job_runner.store.audit import AuditStore
+from lineshaft_job_runner.store.claiming import Positions
 from lineshaft_job_runner.store.fires import FireStore
 from lineshaft_job_runner.store.held_jobs import HeldJobs
 from lineshaft_job_runner.store.hints import listen
@@ -165,10 +166,13 @@ def _serve_workers(
     on_announced: Callable[[], None],
 ) -> AbstractAsyncContextManager[None]:
     offers = Offers(ServedTypeStore(leases), on_offered=served.changed)
+    positions = Positions()
     remote = RemoteWork(
         offers,
         HeldJobs(leases),
-        lambda worker: JobStore(leases, worker=worker, on_announced=on_announced),
+        lambda worker: JobStore(
+            leases, worker=worker, on_announced=on_announced, positions=positions
+        ),
         parameters,
         lease_seconds=settings.lease_seconds,
     )

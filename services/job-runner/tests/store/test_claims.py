@@ -93,7 +93,9 @@ async def test_a_worker_that_freezes_in_its_claim_keeps_others_waiting_for_five_
     frozen = await jobs.pool.acquire()
     transaction = frozen.transaction()
     await transaction.start()
-    assert len(await claiming.choose(frozen, [WAIT], places=1)) == 1
+    assert (
+        len(await claiming.choose(frozen, [WAIT], places=1, positions=claiming.Positions())) == 1
+    )
     async with asyncio.timeout(8):
         assert len(await jobs.claim()) == 1
     await jobs.pool.release(frozen)
@@ -119,3 +121,37 @@ async def test_the_number_of_attempts_and_the_time_that_it_waited_are_told(jobs:
     view = await jobs.view(job.id)
     assert [(a.number, a.worker, a.outcome) for a in view.attempts] == [(1, "one", None)]
     assert await jobs.events(job.id) == ["queued", "started"]
+
+
+async def test_a_tenant_with_a_limit_key_for_each_job_delays_nobody(jobs: Jobs) -> None:
+    await many_keys(jobs, 50_000)
+    other = await jobs.submit(tenant="other")
+    async with asyncio.timeout(2):
+        assert other.id in await jobs.claimed(2)
+
+
+async def test_every_limit_key_gets_its_turn_however_many_there_are(jobs: Jobs) -> None:
+    number = claiming.KEYS_MAX * 2
+    await many_keys(jobs, number)
+    last = await jobs.submit(tenant="flood", limit_key="z")
+    await jobs.age(last.id, minutes=10)
+    claimed = [await jobs.claimed(1) for _ in range(3)]
+    assert claimed[2] == {last.id}
+    while some := await jobs.claimed(400):
+        claimed.append(some)
+    assert sum(map(len, claimed)) == number + 1
+
+
+async def many_keys(jobs: Jobs, number: int) -> None:
+    """Let jobs wait of which each uses something of its own."""
+    await jobs.pool.execute(
+        """
+        INSERT INTO jobs (id, tenant, type, state, priority, parameters, ready_at, rank,
+                          attempts_max, timeout_seconds, limit_key)
+        SELECT gen_random_uuid(), 'flood', $2, 'queued', 2, '{}', now(), now(), 3, 10,
+               'k' || n FROM generate_series(1, $1) AS n
+        """,
+        number,
+        WAIT,
+    )
+    await jobs.pool.execute("VACUUM ANALYZE jobs", timeout=60)

@@ -22,6 +22,8 @@ async def explain(jobs: Jobs) -> dict[str, Any]:
         [WAIT],
         10,
         claiming.CANDIDATES_MAX,
+        *claiming.Positions().columns,
+        claiming.KEYS_MAX,
     )
     return json.loads(text)[0]["Plan"]
 

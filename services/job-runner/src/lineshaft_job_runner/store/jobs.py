@@ -39,7 +39,15 @@ class JobStore:
     `on_announced` is called when events were committed to the outbox.
     """
 
-    def __init__(self, pool: Pool, *, worker: str, on_announced: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        worker: str,
+        on_announced: Callable[[], None],
+        positions: claiming.Positions | None = None,
+    ) -> None:
+        self._positions = claiming.Positions() if positions is None else positions
         self._pool = pool
         self._worker = worker
         self._on_announced = on_announced
@@ -73,7 +81,9 @@ class JobStore:
             if not await claiming.is_any_waiting(connection, types):
                 return []
         async with self.transaction() as connection:
-            chosen = await claiming.choose(connection, types, places=limit)
+            chosen = await claiming.choose(
+                connection, types, places=limit, positions=self._positions
+            )
             if not chosen:
                 return []
             rows = await claiming.start(
