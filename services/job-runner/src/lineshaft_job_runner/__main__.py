@@ -276,6 +276,7 @@ async def run_engine(
             on_cancelled=runner.look_for_cancellations,
         )
         async with (
+            _retention(settings, pool),
             runner,
             Serving(registry, settings.instance, catalogue.views()),
             listen(pool, on_ready=runner.wake, on_cancel=runner.look_for_cancellations),
@@ -288,7 +289,6 @@ async def run_engine(
                 *scheduled,
                 concurrency=QUESTIONS_MAX,
             ),
-            _retention(settings, pool),
             _serve_workers(settings, bus, leases, served, parameters, on_announced=relay.wake),
             keeper,
         ):

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 from typing import Protocol, Self
 
 import structlog
 from lineshaft_common.objects import Objects
+from lineshaft_common.transient import COLLISIONS, TRANSIENT_ERRORS
 from prometheus_client import Counter
 
 from lineshaft_job_runner.execution import artifacts_prefix
@@ -15,6 +17,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 600.0
 RETRY_SECONDS = 30.0
+AT_ONCE = 500
 
 FORGOTTEN = Counter("lineshaft_jobs_forgotten_total", "Ended jobs whose record was dropped")
 
@@ -38,6 +41,14 @@ class History(Protocol):
         """Forget a day; returns how many jobs."""
         ...
 
+    async def strays(self, age: timedelta, *, limit: int) -> list[tuple[str, str]]:
+        """List (tenant, job id) of some old jobs that belong to no day."""
+        ...
+
+    async def forget_strays(self, job_ids: Sequence[str]) -> None:
+        """Forget jobs that belong to no day."""
+        ...
+
     async def forget_keys(self) -> int:
         """Delete keys whose time is over; returns how many."""
         ...
@@ -56,6 +67,8 @@ class Retention:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        with suppress(*TRANSIENT_ERRORS):  # Then it is done soon after.
+            await self._history.make_days()  # Before anything ends.
         self._task = asyncio.create_task(self._run(), name="retention")
         return self
 
@@ -69,6 +82,9 @@ class Retention:
             try:
                 await self.forget()
                 await asyncio.sleep(LOOK_SECONDS)
+            except COLLISIONS as error:
+                log.info("retention_waits", error=repr(error)[:200])
+                await asyncio.sleep(RETRY_SECONDS)
             except Exception:
                 log.exception("retention_failed")
                 await asyncio.sleep(RETRY_SECONDS)
@@ -83,10 +99,14 @@ class Retention:
             forgotten = await self._history.drop(day)
             FORGOTTEN.inc(forgotten)
             log.info("history_dropped", day=str(day), jobs=forgotten)
+        while strays := await self._history.strays(self._age, limit=AT_ONCE):
+            await self._delete(strays)
+            await self._history.forget_strays([job_id for _, job_id in strays])
+            FORGOTTEN.inc(len(strays))
 
     async def _delete_artifacts(self, day: date) -> None:
         after = ""
-        while found := await self._history.with_artifacts(day, after=after, limit=500):
+        while found := await self._history.with_artifacts(day, after=after, limit=AT_ONCE):
             await self._delete(found)
             after = found[-1][1]
 

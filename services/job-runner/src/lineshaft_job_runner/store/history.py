@@ -1,5 +1,6 @@
 """The days of `job_history`: made ahead, and dropped whole when they are old."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -8,7 +9,12 @@ from lineshaft_common.postgres import Pool
 from lineshaft_job_runner.store import keys
 
 KEYS_MAX = 1_000
+RECORDS_MAX = 5_000
+"""Rows that one statement deletes."""
 _FIRST = UUID(int=0)
+_BRIEFLY = "SET LOCAL lock_timeout = '200ms'"
+"""Days come and go under a lock that every end of a job waits for, and everybody else behind it:
+while a long read is in the way, it is not waited for, but tried again later."""
 
 
 class HistoryStore:
@@ -18,9 +24,10 @@ class HistoryStore:
         self._pool = pool
 
     async def make_days(self) -> None:
-        """Make the tables of today and of the two days to come."""
+        """Make the tables of today and of the two days to come; raises when one is locked."""
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext('job_history'))")
+            await connection.execute(_BRIEFLY)
             await connection.execute(
                 """
                 SELECT job_history_make_day((now() AT TIME ZONE 'UTC')::date + days)
@@ -61,15 +68,49 @@ class HistoryStore:
         return [(row["tenant"], str(row["id"])) for row in rows]
 
     async def drop(self, day: date) -> int:
-        """Drop the table of a day; returns how many jobs it held."""
+        """Drop the table of a day; returns how many jobs it held. Raises when it is locked."""
         table = f"job_history_{day:%Y%m%d}"
+        await self._forget_records(table)
+        number = await self._pool.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608 - a date.
         async with self._pool.acquire() as connection, connection.transaction():
-            number = await connection.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608 - a date.
-            await connection.execute(
-                f"DELETE FROM job_records WHERE job_id IN (SELECT id FROM {table})"  # noqa: S608
-            )
+            await connection.execute(_BRIEFLY)
             await connection.execute(f"DROP TABLE {table}")
         return number
+
+    async def _forget_records(self, table: str) -> None:
+        """Delete what the jobs of a table recorded."""
+        deleted = RECORDS_MAX
+        while deleted == RECORDS_MAX:
+            status = await self._pool.execute(
+                f"""
+                DELETE FROM job_records WHERE ctid = ANY (ARRAY(
+                    SELECT r.ctid FROM job_records r JOIN {table} h ON h.id = r.job_id LIMIT $1
+                ))
+                """,  # noqa: S608 - a name of ours.
+                RECORDS_MAX,
+            )
+            deleted = int(status.split()[-1])
+
+    async def strays(self, age: timedelta, *, limit: int) -> list[tuple[str, str]]:
+        """List (tenant, job id) of some jobs that ended so long ago, on a day without a table."""
+        rows = await self._pool.fetch(
+            """
+            SELECT id, tenant FROM job_history_default WHERE finished_at < now() - $1::interval
+            ORDER BY id LIMIT $2
+            """,
+            age,
+            limit,
+        )
+        return [(row["tenant"], str(row["id"])) for row in rows]
+
+    async def forget_strays(self, job_ids: Sequence[str]) -> None:
+        """Forget jobs of days without a table."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            ids = [UUID(job_id) for job_id in job_ids]
+            await connection.execute("DELETE FROM job_records WHERE job_id = ANY($1::uuid[])", ids)
+            await connection.execute(
+                "DELETE FROM job_history_default WHERE id = ANY($1::uuid[])", ids
+            )
 
     async def forget_keys(self) -> int:
         """Delete some keys whose time is over; returns how many."""
