@@ -49,6 +49,14 @@ CREATE TABLE IF NOT EXISTS stock (
     uom text NOT NULL,
     PRIMARY KEY (material, location)
 );
+-- What the ERP says about spare parts, in its own words: a copy that it delivers.
+CREATE TABLE IF NOT EXISTS erp_stock (
+    article text NOT NULL,
+    storage text NOT NULL,
+    quantity numeric NOT NULL,
+    unit text NOT NULL,
+    PRIMARY KEY (article, storage)
+);
 CREATE TABLE IF NOT EXISTS measurements (
     characteristic text NOT NULL,
     batch text NOT NULL,

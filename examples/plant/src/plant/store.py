@@ -62,6 +62,7 @@ class Store:
             if await connection.fetchval("SELECT EXISTS (SELECT FROM shifts)"):
                 return False
             await _seed_stock(connection)
+            await _seed_erp_stock(connection)
             await _seed_measurements(connection)
             for shift in shifts:
                 await _book(connection, shift, simulate(shift), published_at=shift.end)
@@ -125,6 +126,19 @@ async def _seed_stock(connection: "Connection") -> None:
     ]
     await connection.executemany(
         "INSERT INTO stock (material, location, on_hand, uom) VALUES ($1, $2, $3, $4)", rows
+    )
+
+
+async def _seed_erp_stock(connection: "Connection") -> None:
+    """Fill in what the ERP says: 12 parts were received that the MES does not know of yet."""
+    rows: list[tuple[Any, ...]] = []
+    for number in range(SPARE_PARTS):
+        pieces = Decimal(number * 7 % 40 + (10 if number % 20 == 5 else 0))
+        packed = number % 10 == 0
+        quantity, unit = (pieces / 10, "pack10") if packed else (pieces, "PCE")
+        rows.append((f"spare-{number:04}", f"C{number % 8 + 1}", quantity, unit))
+    await connection.executemany(
+        "INSERT INTO erp_stock (article, storage, quantity, unit) VALUES ($1, $2, $3, $4)", rows
     )
 
 

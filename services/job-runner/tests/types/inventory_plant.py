@@ -99,7 +99,7 @@ class PlantContext(FolderContext):
 
     def __init__(self, folder: Path, file: SourcesFile, url: str, **given: Any) -> None:
         super().__init__(folder, **given)
-        environment = {"URL": url}
+        environment = {"URL": url, "PLANT_POSTGRES_URL": url}
 
         def opened(file: SourcesFile, name: str, *, tenant: str) -> Any:
             return open_source(file, name, tenant=tenant, environment=environment)

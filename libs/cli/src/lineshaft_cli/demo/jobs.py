@@ -1,6 +1,7 @@
 """The jobs of the shift: submitted, awaited, and their files opened."""
 
 import asyncio
+import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,10 @@ POLL_SECONDS = 0.3
 PISTON_RINGS = {"center": 74.001176, "lower": 73.988048, "upper": 74.014304}
 """X-bar chart of the first 25 samples, computed by R's qcc: the piston rings of Montgomery."""
 TOLERANCE = 2e-5
+
+SPARE_PARTS = 240
+RECEIVED = 12
+"""Deliveries of 10 pieces each that only the plant's ERP knows of."""
 
 
 def submissions(shift: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -33,6 +38,22 @@ def submissions(shift: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "query": "orders",
             "format": "parquet",
             "file_name": "orders",
+        },
+        "inventory.sync": {
+            "sync": "erp-spares",
+            "source": {
+                "kind": "query",
+                "source": "mes",
+                "query": "erp_stock",
+                "columns": {"item": "article", "location": "storage", "uom": "unit"},
+            },
+            "target": {"source": "mes", "entity": "stock", "columns": {"item": "material"}},
+            "locations": {f"C{number}": f"cabinet-{number}" for number in range(1, 9)},
+            "conversions": [
+                {"uom": "PCE", "target_uom": "pcs", "factor": 1},
+                {"uom": "pack10", "target_uom": "pcs", "factor": 10},
+            ],
+            "policy": "source_wins",
         },
         "quality.analyze": {
             "chart": "xbar-r",
@@ -122,9 +143,25 @@ def check_analysis(job: dict[str, Any], paths: list[Path]) -> str:
     )
 
 
+def check_sync(job: dict[str, Any], paths: list[Path]) -> str:
+    """Read the differences: the parts that the ERP received are booked, once."""
+    (path,) = (p for p in paths if p.name.endswith("-differences.csv"))
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    result = job["result"]
+    expect("all spare parts are compared", result["counts"]["ok"] == SPARE_PARTS)
+    expect("each of them in the units of the plant", result["converted"] == SPARE_PARTS)
+    booked = result["applied"] + result["applied_before"]
+    expect("12 deliveries are booked at first, and none again", booked in {0, RECEIVED})
+    expect("the file has every difference", len(rows) == booked)
+    expect("a delivery has 10 pieces", {row["delta"] for row in rows} <= {"10"})
+    return f"{path.name}: {SPARE_PARTS} stocks compared, {booked} deliveries booked"
+
+
 CHECKS = {
     "report.generate": check_report,
     "data.export": check_export,
+    "inventory.sync": check_sync,
     "quality.analyze": check_analysis,
     "email.send": mails.check,
 }

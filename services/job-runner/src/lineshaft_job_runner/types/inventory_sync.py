@@ -19,18 +19,20 @@ class InventorySync(JobType[InventorySyncParameters, InventorySyncResult]):
     example: ClassVar[Mapping[str, Any]] = {
         "sync": "erp-spares",
         "source": {
-            "kind": "pages",
-            "source": "erp",
-            "path": "stock",
-            "paging": {"by": "cursor"},
+            "kind": "query",
+            "source": "mes",
+            "query": "erp_stock",
             "columns": {"item": "article", "location": "storage", "uom": "unit"},
         },
-        "target": {
-            "source": "mes",
-            "entity": "stock",
-            "columns": {"item": "material"},
-        },
+        "target": {"source": "mes", "entity": "stock", "columns": {"item": "material"}},
+        "locations": {"C1": "cabinet-1", "C2": "cabinet-2"},
+        "other_locations": "skip",
+        "conversions": [
+            {"uom": "PCE", "target_uom": "pcs", "factor": "1"},
+            {"uom": "pack10", "target_uom": "pcs", "factor": "10"},
+        ],
         "policy": "manual",
+        "dry_run": True,
     }
 
     async def run(
