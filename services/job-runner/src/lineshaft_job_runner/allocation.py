@@ -51,13 +51,13 @@ class Limit:
         """Count what runs under it."""
         return sum(number for group, number in running.items() if self.matches(group))
 
-    def room(self, running: Mapping[Group, int]) -> int | None:
-        """How many more may start now; None without bound."""
+    def room(self, running: int) -> int | None:
+        """How many more may start now beside so many that run; None without bound."""
         if self.paused:
             return 0
         rooms: list[int] = []
         if self.running_max is not None:
-            rooms.append(self.running_max - self.running(running))
+            rooms.append(self.running_max - running)
         if self.starts_left is not None:
             rooms.append(int(self.starts_left))
         return max(0, min(rooms)) if rooms else None
@@ -89,15 +89,48 @@ class _Tenant:
         return self._heads[0][0] if self._heads else None
 
 
+class _Limits:
+    """Finds the limits of a group among thousands."""
+
+    def __init__(self, limits: Iterable[Limit]) -> None:
+        self.all = list(limits)
+        self._by_key: defaultdict[tuple[str, str | None], list[Limit]] = defaultdict(list)
+        for limit in self.all:
+            self._by_key[limit.tenant, limit.limit_key].append(limit)
+
+    def of(self, group: Group) -> list[Limit]:
+        """Return those that hold for the jobs of a group."""
+        return [
+            limit
+            for tenant in ("", group.tenant)
+            for key in (None, group.limit_key)
+            for limit in self._by_key.get((tenant, key), ())
+            if limit.matches(group)
+        ]
+
+    def count(self, running: Mapping[Group, int]) -> Counter[int]:
+        """Count what runs under each limit, by its identity."""
+        counts: Counter[int] = Counter()
+        for group, number in running.items():
+            for limit in self.of(group):
+                counts[id(limit)] += number
+        return counts
+
+
 class _Rooms:
     """What the limits still let start."""
 
     def __init__(
         self, limits: Iterable[Limit], groups: Iterable[Group], running: Mapping[Group, int]
     ) -> None:
-        bounds = [(limit, room) for limit in limits if (room := limit.room(running)) is not None]
-        self._left = {id(limit): room for limit, room in bounds}
-        self._of = {g: [limit for limit, _ in bounds if limit.matches(g)] for g in groups}
+        known = _Limits(limits)
+        runs = known.count(running)
+        self._left = {
+            id(limit): room
+            for limit in known.all
+            if (room := limit.room(runs[id(limit)])) is not None
+        }
+        self._of = {g: [lim for lim in known.of(g) if id(lim) in self._left] for g in groups}
         self.starts: Counter[tuple[str, str]] = Counter()
 
     def take(self, group: Group) -> bool:

@@ -31,6 +31,12 @@ from lineshaft_job_runner.answering import JOB_NOT_FOUND
 from lineshaft_job_runner.explaining import Facts, explain
 from lineshaft_job_runner.submissions import ATTEMPTS_MAX
 
+TOO_MANY_LIMITS = Problem(
+    code="too_many_job_limits",
+    title="There are too many limits",
+    detail="a tenant has 1,000 at most",
+    status=409,
+)
 LIMIT_NOT_FOUND = Problem(code="job_limit_not_found", title="No such limit", status=404)
 
 
@@ -47,8 +53,8 @@ class Limits(Protocol):
 
     async def set(
         self, name: str, limit: JobLimit, *, tenant: str, actor: str, every_tenant: bool
-    ) -> JobLimitView:
-        """Make or replace a limit."""
+    ) -> JobLimitView | None:
+        """Make or replace a limit; None when there are too many."""
         ...
 
     async def delete(self, name: str, *, tenant: str, actor: str, every_tenant: bool) -> bool:
@@ -141,6 +147,8 @@ class Steering:
             actor=command.actor,
             every_tenant=command.every_tenant,
         )
+        if view is None:
+            raise ProblemError(TOO_MANY_LIMITS)
         return JobLimitSet(limit=view)
 
     async def delete_limit(self, envelope: Envelope[DeleteJobLimit]) -> JobLimitDeleted:

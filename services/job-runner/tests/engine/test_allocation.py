@@ -108,7 +108,7 @@ def test_no_place_stays_empty_while_a_job_waits_that_all_limits_let_start(
             limit
             for limit in limits
             if limit.matches(group)
-            and (room := limit.room(running)) is not None
+            and (room := limit.room(limit.running(running))) is not None
             and room <= sum(n for g, n in starts.items() if limit.matches(g))
         ]
         assert stopped or starts[group] == len(some)

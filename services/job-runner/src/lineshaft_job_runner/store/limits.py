@@ -9,19 +9,35 @@ from lineshaft_contracts.job_control import JobLimit, JobLimitView
 from lineshaft_job_runner.allocation import Group, Limit
 from lineshaft_job_runner.store import audit
 
+LIMITS_MAX = 1_000
+"""Of one tenant, and of the platform; every claim looks at all of them."""
+
 _STARTS_LEFT = """
-    least(starts_max, starts_left
-          + extract(epoch FROM clock_timestamp() - counted_at) * starts_max / per_seconds
+    least(l.starts_max, l.starts_left
+          + extract(epoch FROM clock_timestamp() - l.counted_at) * l.starts_max / l.per_seconds
     )::float8
 """
 _COLUMNS = f"""
     tenant, name, job_type, limit_key, running_max, starts_max, per_seconds, paused, note,
     {_STARTS_LEFT} AS starts_left
 """
-_ALL = f"SELECT {_COLUMNS} FROM job_limits"  # noqa: S608 - of constants only.
+_ALL = f"SELECT {_COLUMNS} FROM job_limits AS l"  # noqa: S608 - of constants only.
 _OF_TENANT = f"{_ALL} WHERE tenant IN ($1, '') ORDER BY tenant = '', name"
+_ONE = f"{_ALL} WHERE tenant = $1 AND name = $2"
+_SET = f"""
+    INSERT INTO job_limits AS l (tenant, name, job_type, limit_key, running_max, starts_max,
+                                 per_seconds, paused, note, starts_left)
+    VALUES ($1, $2, $3, $4, $5, $6::integer, $7, $8, $9, $6::integer)
+    ON CONFLICT (tenant, name) DO UPDATE
+    SET job_type = $3, limit_key = $4, running_max = $5, starts_max = $6::integer,
+        per_seconds = $7, paused = $8, note = $9, counted_at = clock_timestamp(),
+        starts_left = CASE WHEN (l.starts_max, l.per_seconds)
+                                IS NOT DISTINCT FROM ($6::integer, $7::float8)
+                           THEN {_STARTS_LEFT} ELSE $6::integer END
+"""  # noqa: S608 - of constants only.
 _SPEND = f"""
-    UPDATE job_limits SET starts_left = {_STARTS_LEFT} - u.number, counted_at = clock_timestamp()
+    UPDATE job_limits AS l
+    SET starts_left = {_STARTS_LEFT} - u.number, counted_at = clock_timestamp()
     FROM unnest($1::text[], $2::text[], $3::integer[]) AS u (of_tenant, named, number)
     WHERE tenant = u.of_tenant AND name = u.named
 """  # noqa: S608 - of constants only.
@@ -51,23 +67,19 @@ class LimitStore:
 
     async def set(
         self, name: str, limit: JobLimit, *, tenant: str, actor: str, every_tenant: bool
-    ) -> JobLimitView:
-        """Make or replace a limit; a changed rate starts with all its starts left."""
+    ) -> JobLimitView | None:
+        """Make or replace a limit; None when there are too many.
+
+        A changed rate starts with all its starts left; another change, and none at all, leaves
+        them as they are.
+        """
+        owner = "" if every_tenant else tenant
         async with self._pool.acquire() as connection, connection.transaction():
+            if await _is_one_too_many(connection, owner, name):
+                return None
             await connection.execute(
-                """
-                INSERT INTO job_limits (tenant, name, job_type, limit_key, running_max, starts_max,
-                                        per_seconds, paused, note, starts_left)
-                VALUES ($1, $2, $3, $4, $5, $6::integer, $7, $8, $9, $6::integer)
-                ON CONFLICT (tenant, name) DO UPDATE
-                SET job_type = $3, limit_key = $4, running_max = $5, starts_max = $6::integer,
-                    per_seconds = $7, paused = $8, note = $9, counted_at = clock_timestamp(),
-                    starts_left = CASE
-                        WHEN (job_limits.starts_max, job_limits.per_seconds)
-                             IS NOT DISTINCT FROM ($6::integer, $7::float8)
-                        THEN job_limits.starts_left ELSE $6::integer END
-                """,
-                "" if every_tenant else tenant,
+                _SET,
+                owner,
                 name,
                 limit.job_type,
                 limit.limit_key,
@@ -89,8 +101,8 @@ class LimitStore:
                 },
             )
             await connection.execute("SELECT pg_notify('lineshaft_jobs', '')")
-        views = await self.list(tenant=tenant)
-        return next(v for v in views if v.name == name and v.every_tenant == every_tenant)
+            row = await connection.fetchrow(_ONE, owner, name)
+            return _view(row, await running(connection))
 
     async def delete(self, name: str, *, tenant: str, actor: str, every_tenant: bool) -> bool:
         """Remove a limit; False when there is none."""
@@ -118,6 +130,22 @@ class LimitStore:
             rows = await connection.fetch(_OF_TENANT, tenant)
             counted = await running(connection) if rows else {}
         return [_view(row, counted) for row in rows]
+
+
+async def _is_one_too_many(connection: Connection, owner: str, name: str) -> bool:
+    """Whether a limit would be one more than there may be; the lock makes the count exact."""
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"limits of {owner}"
+    )
+    return await connection.fetchval(
+        """
+        SELECT count(*) >= $3 AND NOT coalesce(bool_or(name = $2), false)
+        FROM job_limits WHERE tenant = $1
+        """,
+        owner,
+        name,
+        LIMITS_MAX,
+    )
 
 
 async def running(connection: Connection) -> dict[Group, int]:
