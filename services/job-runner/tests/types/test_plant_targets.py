@@ -111,6 +111,23 @@ async def test_every_row_has_a_letter_and_a_replay_changes_nothing(
             assert await stock(database) == after
 
 
+async def test_whole_rows_are_merged_with_the_same_letters(
+    postgres_url: str, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    columns = ("material", "location", "on_hand", "grade", "note", "counted_at", "pieces")
+    rows = [
+        ("M1", "A", Decimal(9), "a", None, None, 1),
+        ("M2", "A", Decimal(7), "b", None, None, 0),
+        ("M3", "A", None, None, None, None, 5),
+    ]
+    async with opened(postgres_url) as target:
+        for expected in ("uni", "nnn"):
+            async with target.transaction() as transaction:
+                staging = await transaction.stage("stock", columns, rows)
+                assert await transaction.apply(staging, Operation.UPSERT) == expected
+    assert await stock(database) == [("M1", "A", Decimal(9)), M2, ("M3", "A", None)]
+
+
 async def test_rows_are_deleted_by_exactly_their_key(
     postgres_url: str, database: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:

@@ -31,6 +31,18 @@ class TableColumn:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table as the database has it."""
+
+    columns: Mapping[str, TableColumn]
+    """Those that the entity declares."""
+    names: frozenset[str]
+    """All that can be written."""
+    is_plain: bool
+    """Whether it is no view and has no partitions: its rows tell who wrote them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Statements:
     """The statements for one entity and some of its columns."""
 
@@ -38,7 +50,7 @@ class Statements:
     entity: EntityEntry
     columns: Mapping[str, ColumnType]
     """Those that are staged: every column of the key, and others."""
-    table: Mapping[str, TableColumn]
+    table: Table
     staging: str
     """Quoted name of the temporary table."""
 
@@ -88,12 +100,12 @@ class Statements:
         return (
             f"WITH done AS ({self._inserting()} ON CONFLICT ({self._names(self.entity.key)}) "
             f"DO NOTHING RETURNING {self._keys('t')}) "
-            + self._answer(f"CASE WHEN {self._holds(self._same())} THEN 'n' ELSE 'x' END", "i")
+            + self._answer(f"CASE WHEN {self._holds(self._same())} THEN 'n' ELSE 'x' END", "'i'")
         )
 
     def _update(self, add: Sequence[str]) -> str:
         return f"WITH done AS ({self._updating(add, self._matches)}) " + self._answer(
-            f"CASE WHEN {self._present()} THEN 'n' ELSE 'x' END", "u", by_item=True
+            f"CASE WHEN {self._present()} THEN 'n' ELSE 'x' END", "'u'", by_item=True
         )
 
     def _upsert(self, add: Sequence[str]) -> str:
@@ -103,8 +115,10 @@ class Statements:
         if not self._values:
             return (
                 f"WITH done AS ({self._inserting()} ON CONFLICT ({keys}) DO NOTHING "
-                f"RETURNING {self._keys('t')}) " + self._answer("'n'", "i")
+                f"RETURNING {self._keys('t')}) " + self._answer("'n'", "'i'")
             )
+        if self.table.is_plain and not add and self.table.names <= set(self.columns):
+            return self._upsert_whole(keys)
         moved = self._updating(add, self._holding)
         added = (
             f"{self._inserting(absent=True)} ON CONFLICT ({keys}) "
@@ -112,23 +126,34 @@ class Statements:
         )
         unmoved = "CASE WHEN moved.item IS NOT NULL THEN 'u' ELSE 'n' END"
         return f"WITH moved AS ({moved}), done AS ({added}) " + self._answer(
-            unmoved, "i", more="LEFT JOIN moved ON moved.item = s.item"
+            unmoved, "'i'", more="LEFT JOIN moved ON moved.item = s.item"
+        )
+
+    def _upsert_whole(self, keys: str) -> str:
+        """Return the faster way for rows with all columns, which have to fit anyway."""
+        moved = " OR ".join(self._changes((), staged=False))
+        # A row version that was not locked before it was written was not there before.
+        return (
+            f"WITH done AS ({self._inserting()} ON CONFLICT ({keys}) DO UPDATE SET "
+            f"{self._settings((), staged=False)} WHERE {moved} "
+            f"RETURNING {self._keys('t')}, t.xmax = 0 AS is_new) "
+            + self._answer("'n'", "CASE WHEN done.is_new THEN 'i' ELSE 'u' END")
         )
 
     def _delete(self) -> str:
         return (
             f"WITH done AS (DELETE FROM {self._target} AS t USING {self.staging} AS s "  # noqa: S608
             f"WHERE {self._matches} AND {WITHIN} RETURNING s.item) "
-            + self._answer("'n'", "d", by_item=True)
+            + self._answer("'n'", "'d'", by_item=True)
         )
 
-    def _answer(self, other: str, letter: str, *, by_item: bool = False, more: str = "") -> str:
+    def _answer(self, other: str, done: str, *, by_item: bool = False, more: str = "") -> str:
         """Say for each staged row in order whether it is among those that were done."""
         keys = [f"done.{quoted(name)} = {self._stored(name)}" for name in self.entity.key]
         joined = "done.item = s.item" if by_item else " AND ".join(keys)
         found = "done.item" if by_item else f"done.{quoted(self.entity.key[0])}"
         return (
-            f"SELECT string_agg(CASE WHEN {found} IS NOT NULL THEN '{letter}' ELSE {other} END, "  # noqa: S608
+            f"SELECT string_agg(CASE WHEN {found} IS NOT NULL THEN {done} ELSE {other} END, "  # noqa: S608
             f"'' ORDER BY s.item) FROM {self.staging} AS s LEFT JOIN done ON {joined} {more} "
             f"WHERE {WITHIN}"
         )
@@ -145,9 +170,14 @@ class Statements:
         # In the order of the key, so that two that write the same rows wait but do not deadlock.
         given = ", ".join(self._assigned(name) for name in self.columns)
         condition = f"{WITHIN} AND NOT {self._holds()}" if absent else WITHIN
+        order = ", ".join(
+            f's.{quoted(name)} COLLATE "C"' if kind is ColumnType.TEXT else f"s.{quoted(name)}"
+            for name, kind in self.columns.items()
+            if name in self.entity.key
+        )
         return (
             f"INSERT INTO {self._target} AS t ({self._names(self.columns)}) SELECT {given} "  # noqa: S608
-            f"FROM {self.staging} AS s WHERE {condition} ORDER BY {self._keys('s')}"
+            f"FROM {self.staging} AS s WHERE {condition} ORDER BY {order}"
         )
 
     def _updating(self, add: Sequence[str], condition: str) -> str:
@@ -180,14 +210,14 @@ class Statements:
             for name in self._values
         ]
 
-    def _changes(self, add: Sequence[str]) -> list[str]:
+    def _changes(self, add: Sequence[str], *, staged: bool = True) -> list[str]:
         """Conditions of which one holds when a row is not yet as it is to be."""
-        return [
-            f"{self._staged(name)} <> 0"
-            if name in add
-            else f"{self._shown('t', name)} IS DISTINCT FROM {self._staged(name)}"
-            for name in self._values
-        ]
+        found: list[str] = []
+        for name in self._values:
+            new = self._staged(name) if staged else self._shown("EXCLUDED", name)
+            old = self._shown("t", name)
+            found.append(f"{new} <> 0" if name in add else f"{old} IS DISTINCT FROM {new}")
+        return found
 
     def _settings(self, add: Sequence[str], *, staged: bool) -> str:
         settings: list[str] = []
@@ -200,20 +230,20 @@ class Statements:
 
     def _assigned(self, name: str) -> str:
         """Return what a column is set to: a text that is too long is refused, not cut off."""
-        column = self.table[name]
+        column = self.table.columns[name]
         return f"s.{quoted(name)}" + (f"::{column.stored_as}" if column.is_cast else "")
 
     def _stored(self, name: str) -> str:
-        return f"s.{quoted(name)}::{self.table[name].stored_as}"
+        return f"s.{quoted(name)}::{self.table.columns[name].stored_as}"
 
     def _found(self, name: str) -> str:
-        return f"s.{quoted(name)}::{self.table[name].found_as}"
+        return f"s.{quoted(name)}::{self.table.columns[name].found_as}"
 
     def _staged(self, name: str) -> str:
-        return self._stored(name) + ("" if self.table[name].is_comparable else "::text")
+        return self._stored(name) + ("" if self.table.columns[name].is_comparable else "::text")
 
     def _shown(self, relation_name: str, name: str) -> str:
-        plain = "" if self.table[name].is_comparable else "::text"
+        plain = "" if self.table.columns[name].is_comparable else "::text"
         return f"{relation_name}.{quoted(name)}{plain}"
 
     def _names(self, names: Sequence[str] | Mapping[str, ColumnType]) -> str:

@@ -12,7 +12,7 @@ import asyncpg
 from lineshaft_job_runner.job_data import Entity, Noted, Operation, RowsRefusedError, Staging
 from lineshaft_job_runner.job_type import ColumnType
 from lineshaft_job_runner.sources import EntityEntry, SourceEntry, SourceError, SourcesFile
-from lineshaft_job_runner.store.entity_statements import Statements, TableColumn
+from lineshaft_job_runner.store.entity_statements import Statements, Table
 from lineshaft_job_runner.store.plant_answers import translated
 from lineshaft_job_runner.store.plant_ledger import Ledger
 from lineshaft_job_runner.store.plant_ledgers import PostgresLedger
@@ -42,7 +42,7 @@ class PostgresTarget:
         self.sync_ledger = partial(
             PostgresLedger, connection, source=name, tenant=tenant, beside=entry.ledger_table
         )
-        self._columns: dict[str, Mapping[str, TableColumn]] = {}
+        self._known: dict[str, Table] = {}
         self._tables: dict[tuple[str, tuple[str, ...]], int] = {}
 
     def entity(self, name: str) -> Entity:
@@ -75,15 +75,15 @@ class PostgresTarget:
             raise SourceError(
                 "source_key_missing", f"rows of entity {entity!r} need its key: {missing}"
             )
-        if entity not in self._columns:
+        if entity not in self._known:
             with translated(self._name):
-                self._columns[entity] = await read_columns(self._connection, entity, entry)
+                self._known[entity] = await read_columns(self._connection, entity, entry)
         number = self._tables.setdefault((entity, tuple(chosen)), len(self._tables))
         return Statements(
             name=entity,
             entity=entry,
             columns=chosen,
-            table=self._columns[entity],
+            table=self._known[entity],
             staging=f'pg_temp."lineshaft_staging_{number}"',
         )
 
@@ -132,7 +132,7 @@ class PostgresTransaction:
                 columns=["item", *columns],
                 records=((number, *row) for number, row in enumerate(rows)),
             )
-            if any(statements.table[name].is_cast for name in statements.entity.key):
+            if any(statements.table.columns[name].is_cast for name in statements.entity.key):
                 await self._check_keys(statements)
         return Staging(table=table, rows=len(rows))
 
@@ -171,9 +171,9 @@ class PostgresTransaction:
             found = await self._connection.fetch(statements.current(list(chosen)))
         return {row[0]: tuple(row)[1:] for row in found}
 
-    def sync(self, name: str) -> PostgresLedger:
+    def sync(self, name: str, entity: str) -> PostgresLedger:
         """See `Transaction.sync`."""
-        return self._target.sync_ledger(sync=name)
+        return self._target.sync_ledger(sync=name, entity=entity)
 
     async def claim(self, batch: str, part: int, digest: str) -> Noted | None:
         """See `Transaction.claim`."""

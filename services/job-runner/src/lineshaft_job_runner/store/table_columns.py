@@ -1,12 +1,10 @@
 """What the database knows of the columns that an entity declares."""
 
-from collections.abc import Mapping
-
 import asyncpg
 
 from lineshaft_job_runner.job_type import ColumnType
 from lineshaft_job_runner.sources import EntityEntry, SourceError
-from lineshaft_job_runner.store.entity_statements import TableColumn
+from lineshaft_job_runner.store.entity_statements import Table, TableColumn
 from lineshaft_job_runner.store.plant_sources import POSTGRES_TYPES
 from lineshaft_job_runner.store.selecting import SQL_TYPES, relation
 
@@ -14,11 +12,13 @@ CAST_FROM_TEXT = frozenset({"uuid", "json", "jsonb", "citext"})
 """Types, beside enums, whose values are exchanged as text."""
 
 COLUMNS = """
-SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS sql_type,
+SELECT c.relkind::text = 'r' AS is_plain, a.attname AS name,
+       format_type(a.atttypid, a.atttypmod) AS sql_type,
        COALESCE(inner_type.typname, own.typname) AS type_name,
        COALESCE(inner_type.typtype, own.typtype)::text AS type_kind,
        a.attgenerated <> '' OR a.attidentity = 'a' AS generated
 FROM pg_attribute AS a
+JOIN pg_class AS c ON c.oid = a.attrelid
 JOIN pg_type AS own ON own.oid = a.atttypid
 LEFT JOIN pg_type AS inner_type ON inner_type.oid = own.typbasetype
 WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
@@ -27,7 +27,7 @@ WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
 
 async def read_columns(
     connection: "asyncpg.Connection[asyncpg.Record]", name: str, entity: EntityEntry
-) -> Mapping[str, TableColumn]:
+) -> Table:
     """Compare the declared columns with those of the table; raises SourceError."""
     found = {row["name"]: row for row in await connection.fetch(COLUMNS, relation(name, entity))}
     if not found:
@@ -35,10 +35,15 @@ async def read_columns(
             "source_columns_differ",
             f"entity {name!r} is table {entity.table or name}, which the database does not have",
         )
-    return {
+    columns = {
         column: _compared(name, column, kind, found.get(column))
         for column, kind in entity.columns.items()
     }
+    return Table(
+        columns=columns,
+        names=frozenset(column for column, row in found.items() if not row["generated"]),
+        is_plain=all(row["is_plain"] for row in found.values()),
+    )
 
 
 def _compared(

@@ -42,6 +42,9 @@ class Failure:
     message: str
 
 
+NONE = Failure("", "")
+
+
 class ItemError(Exception):
     """An item cannot be applied as it is."""
 
@@ -166,29 +169,34 @@ class OutcomeFile:
 
     def write(self, first: int, keys: Sequence[tuple[Any, ...]], outcomes: Outcomes) -> None:
         """Write the lines of a chunk; `keys` has a tuple for each item, of what `begin` named."""
-        lines = (
-            (first + place + 1, *keys[place], WORDS[letter], *_failure(outcomes, place))
-            for place, letter in enumerate(outcomes.letters)
-        )
-        self.rows += len(outcomes.letters)
+        size = len(outcomes.letters)
+        self.rows += size
+        failures = [outcomes.failures.get(place, NONE) for place in range(size)]
+        # By column: a line is made for each of millions of items.
+        columns: list[Iterable[Any]] = [
+            range(first + 1, first + size + 1),
+            *zip(*keys, strict=True),
+            [WORDS[letter] for letter in outcomes.letters],
+            [failure.code for failure in failures],
+            [failure.message for failure in failures],
+        ]
         if self._kind is OutcomeFormat.CSV:
-            self._csv.writerows(_cells(lines))
+            columns = [columns[0], *map(_cells, columns[1:])]
+            self._csv.writerows(zip(*columns, strict=True))
             return
-        for line in lines:
+        for line in zip(*columns, strict=True):
             named = dict(zip(self._names, line, strict=True))
+            for name in ("code", "message"):
+                named[name] = named[name] or None
             self._file.write(json.dumps(named, ensure_ascii=False, default=str) + "\n")
 
 
-def _failure(outcomes: Outcomes, place: int) -> tuple[str | None, str | None]:
-    failure = outcomes.failures.get(place)
-    return (None, None) if failure is None else (failure.code, failure.message)
-
-
-def _cells(lines: Iterable[tuple[Any, ...]]) -> Iterable[list[Any]]:
-    for line in lines:
-        yield [_safe(cell) if isinstance(cell, str) else cell for cell in line]
+def _cells(column: Iterable[Any]) -> list[Any]:
+    return [_safe(cell) if isinstance(cell, str) else cell for cell in column]
 
 
 def _safe(cell: str) -> str:
+    if cell.isascii() and not cell.startswith(FORMULA):
+        return cell
     text = cell.encode("utf-8", "replace").decode()
     return f"'{text}" if text.startswith(FORMULA) else text

@@ -162,15 +162,16 @@ class JsonLines(_FileRecords):
     def __init__(self, file: IO[bytes], name: str, size: int, *, exact: bool) -> None:
         super().__init__(file, name, size)
         number = Decimal if exact else float
-        self._decode = json.JSONDecoder(parse_float=number, parse_constant=_no_number).decode
+        self._decode = json.JSONDecoder(parse_float=number, parse_constant=_no_number).raw_decode
 
     def _take(self, most: int) -> RecordChunk:
         chunk = RecordChunk()
         while len(chunk.records) < most and (line := self._read_line()):
-            if not line.strip():
-                continue
             try:
-                item: Any = self._decode(line.decode())
+                text = line.decode().strip()
+                if not text:
+                    continue
+                item = self._item(text)
             except (ValueError, RecursionError, ArithmeticError) as error:
                 chunk.fail(f"line {self.line} is no JSON: {error}")
                 continue
@@ -179,6 +180,12 @@ class JsonLines(_FileRecords):
             else:
                 chunk.fail(f"line {self.line} is no JSON object")
         return self._finish(chunk)
+
+    def _item(self, text: str) -> Any:
+        item, end = self._decode(text)
+        if end != len(text):
+            raise ValueError("something follows the object")
+        return item
 
 
 class CsvLines(_FileRecords):

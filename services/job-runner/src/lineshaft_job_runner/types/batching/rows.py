@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -64,12 +63,12 @@ class Shape:
                 self._settle(tuple(record) if isinstance(record, dict) else ())
             try:
                 row = self._row(record)
-                made.keys.append(self._key(row))
+                key = self._key(row)
             except ItemError as error:
                 made.failures[place] = error.failure
-                if len(made.keys) == place:
-                    made.keys.append(nobody)
+                made.keys.append(nobody)
                 continue
+            made.keys.append(key)
             made.rows.append(row)
             made.places.append(place)
         return made
@@ -116,12 +115,14 @@ class Shape:
         values = self._values(record)
         try:
             row = tuple(
-                None if value is None else convert(value)
-                for convert, value in zip(self._converts, values, strict=True)
+                [
+                    None if value is None else convert(value)
+                    for convert, value in zip(self._converts, values, strict=True)
+                ]
             )
         except (ValueError, InvalidOperation, OverflowError):
             raise self._value_error(values) from None
-        if self._add:
+        if self._add:  # Few batches add, and all others are spared the loop.
             for name, value in zip(self.columns, row, strict=True):
                 if value is None and name in self._add:
                     raise ItemError(
@@ -161,7 +162,7 @@ class Shape:
         return ItemError("item_value_invalid", "a value does not fit its column")
 
     def _key(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
-        key = tuple(row[at] for at in self._key_at)
+        key = tuple([row[at] for at in self._key_at])
         if None in key:
             raise ItemError("item_key_missing", "a value of the key is missing")
         if key in self._seen:
@@ -203,14 +204,6 @@ def _boolean_text(value: str) -> bool:
     return lower in TRUE
 
 
-def _timestamp(value: Any) -> datetime:
-    return READERS[ColumnType.TIMESTAMP](value)
-
-
-def _date(value: Any) -> date:
-    return READERS[ColumnType.DATE](value)
-
-
 FROM_JSON: Mapping[ColumnType, Convert] = {
     **READERS,
     ColumnType.TEXT: _text,
@@ -221,8 +214,8 @@ FROM_TEXT: Mapping[ColumnType, Convert] = {
     ColumnType.INTEGER: _integer_text,
     ColumnType.DECIMAL: _decimal_text,
     ColumnType.DOUBLE: lambda value: float(_decimal_text(value)),
-    ColumnType.TIMESTAMP: _timestamp,
-    ColumnType.DATE: _date,
+    ColumnType.TIMESTAMP: READERS[ColumnType.TIMESTAMP],
+    ColumnType.DATE: READERS[ColumnType.DATE],
     ColumnType.BOOLEAN: _boolean_text,
 }
 EXPECTED_HERE: Mapping[ColumnType, str] = {

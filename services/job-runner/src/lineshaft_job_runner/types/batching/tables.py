@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 from lineshaft_contracts.batches import ITEMS_MAX, BatchMode, BatchParameters, TableChange
 
@@ -25,7 +27,7 @@ from lineshaft_job_runner.types.batching.outcomes import (
     Tally,
     TooManyFailuresError,
 )
-from lineshaft_job_runner.types.batching.records import RecordChunk, Records
+from lineshaft_job_runner.types.batching.records import Records
 from lineshaft_job_runner.types.batching.rows import RowChunk, Shape
 from lineshaft_job_runner.types.cancellation import stop_if_cancelled
 
@@ -42,6 +44,32 @@ REFUSALS = {
 
 class _TakenBackError(Exception):
     """Ends a transaction whose changes are not to stay."""
+
+
+class _Ahead:
+    """Reads the next chunk while the database works on the one before."""
+
+    def __init__(self, read: Callable[[], Coroutine[Any, Any, RowChunk]]) -> None:
+        self._read = read
+        self._reading: asyncio.Task[RowChunk] | None = None
+
+    def begin(self) -> None:
+        """Begin now: whoever knows when there is nothing else to do says so."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+
+    async def take(self) -> RowChunk:
+        """Return the next chunk, an empty one at the end."""
+        self.begin()
+        reading = self._reading or asyncio.create_task(self._read())
+        chunk = await reading
+        self._reading = None
+        return chunk
+
+    async def close(self) -> None:
+        """Wait: a thread cannot be stopped, and must not outlive the file that it reads."""
+        if self._reading is not None:
+            await asyncio.wait([self._reading])
 
 
 class TableBatch:
@@ -63,6 +91,7 @@ class TableBatch:
         self._batch = batch
         self._tally = tally
         self._file = file
+        self._read_ahead: Callable[[], None] = _nothing
         self._operation = Operation(change.operation)
         self._work = hashlib.sha256(change.model_dump_json().encode()).hexdigest()
         self._is_one = parameters.dry_run or parameters.mode is BatchMode.ALL_OR_NOTHING
@@ -91,24 +120,27 @@ class TableBatch:
         self, records: Records, shape: Shape, digest: Callable[[str], None]
     ) -> AsyncGenerator[tuple[int, RowChunk]]:
         """Convert items, and read the next ones while the database works on these."""
-        part, size = 0, self._change.chunk_rows
-        reading: asyncio.Task[RecordChunk] = asyncio.create_task(records.take(size))
+        ahead = _Ahead(partial(self._read, records, shape))
+        self._read_ahead = ahead.begin
+        part = 0
         try:
-            while (taken := await reading).records:
+            while (chunk := await ahead.take()).keys:
                 stop_if_cancelled(self._context)
-                if self._tally.items + len(taken.records) > ITEMS_MAX:
+                if self._tally.items + len(chunk.keys) > ITEMS_MAX:
                     raise PermanentError(
                         "batch_too_large", f"a batch has at most {ITEMS_MAX} items: split it"
                     )
-                digest(taken.digest)
-                reading = asyncio.create_task(records.take(size))
-                yield part, await asyncio.to_thread(shape.convert, taken)
+                digest(chunk.digest)
+                yield part, chunk
                 done, total = records.progress()
                 self._context.progress(min(done, total), total, f"{self._tally.items} items")
                 part += 1
         finally:
-            # A thread cannot be stopped, and must not outlive the file that it reads.
-            await asyncio.wait([reading])
+            await ahead.close()
+
+    async def _read(self, records: Records, shape: Shape) -> RowChunk:
+        taken = await records.take(self._change.chunk_rows)
+        return await asyncio.to_thread(shape.convert, taken)
 
     async def _patiently(self, target: Target, shape: Shape, part: int, chunk: RowChunk) -> None:
         """Apply a chunk in a transaction of its own, again when others were in the way."""
@@ -142,6 +174,7 @@ class TableBatch:
         self._check(outcomes)
         if chunk.rows:
             staging = await transaction.stage(self._change.entity, shape.columns, chunk.rows)
+            self._read_ahead()
             await self._merge(transaction, staging, chunk, outcomes)
         await transaction.note(batch, part, outcomes.note())
         return outcomes, False
@@ -210,3 +243,7 @@ class TableBatch:
                 f"items {first + 1} and following of batch {self._batch!r} were applied before, "
                 "but they, or what is done with them, differ now: use another batch_id",
             )
+
+
+def _nothing() -> None:
+    """Read nothing ahead."""
