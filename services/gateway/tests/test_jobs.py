@@ -191,6 +191,7 @@ async def test_a_list_is_filtered_by_what_the_query_says(world: World) -> None:
     ("query", "pointer"),
     [
         ("limit=0", "/query/limit"),
+        ("state=done", "/query/state/0"),
         ("limit=many", "/query/limit"),
         ("limit=1&limit=2", "/query/limit"),
         ("submitted_after=yesterday", "/query/submitted_after"),
@@ -265,3 +266,16 @@ async def test_a_read_that_did_not_change_is_answered_304(world: World) -> None:
         "/api/jobs", headers={**key, "If-None-Match": first.headers["ETag"]}
     )
     assert (again.status, await again.read()) == (304, b"")
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1E+400", "1" * 400 + ".5"])
+async def test_a_number_that_would_become_infinite_is_refused_and_not_changed(
+    world: World, number: str
+) -> None:
+    await world.run_jobs()
+    response = await world.client.post(
+        "/api/jobs",
+        data='{"type": "acme.custom", "parameters": {"x": [1, ' + number + "]}}",
+        headers={**world.key(), "Content-Type": "application/json"},
+    )
+    assert pointers(await problem(response, 422, "invalid_input")) == ["/parameters/x/1"]

@@ -1,5 +1,7 @@
 """Reading JSON that a client sent: refused when it cannot be kept or nobody needs it so deep."""
 
+import math
+import re
 from collections.abc import Iterator
 from typing import Any, TypeVar, cast
 
@@ -9,6 +11,8 @@ from pydantic_core import from_json
 
 DEPTH_MAX = 32
 ERRORS_MAX = 50
+_HUGE = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{300}")
+"""What a number that is too large for a float has in its text."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -34,6 +38,7 @@ def is_harmless(body: bytes) -> bool:
         and b"\\u0000" not in body
         and b"NaN" not in body
         and b"Infinity" not in body
+        and _HUGE.search(body) is None
     )
 
 
@@ -77,6 +82,10 @@ def _problems(value: Any, path: tuple[int | str, ...], depth_max: int) -> Iterat
     if isinstance(value, str):
         if "\0" in value:
             yield _nul(path)
+        return
+    if isinstance(value, float) and math.isinf(value):
+        message = "the number is too large"
+        yield FieldProblem(pointer=pointer(path), code="finite_number", message=message)
         return
     if not isinstance(value, dict | list):
         return

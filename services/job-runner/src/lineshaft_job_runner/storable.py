@@ -126,6 +126,11 @@ def _record(value: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(written)
 
 
+def has_nul(written: str) -> bool:
+    """Whether a JSON text has a NUL character, and not only a backslash before `u0000`."""
+    return "\\u0000" in written and _ESCAPED_NUL.search(written) is not None
+
+
 def _written(value: dict[str, Any]) -> str:
     """Write JSON that the database takes."""
     if not value:
@@ -135,7 +140,7 @@ def _written(value: dict[str, Any]) -> str:
         size = len(written.encode())
     except (ValueError, TypeError, RecursionError) as unwritable:
         raise _UnwritableError(f"{type(unwritable).__name__}: {unwritable}") from unwritable
-    if "\\u0000" in written and _ESCAPED_NUL.search(written):
+    if has_nul(written):
         raise _UnwritableError("it has a NUL character")
     if size > RESULT_BYTES_MAX:
         raise _LargeError(size)

@@ -8,6 +8,7 @@ from lineshaft_contracts.jobs import PARAMETERS_BYTES_MAX, JobSubmission
 from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError
 from pydantic_core import to_json
 
+from lineshaft_job_runner import storable
 from lineshaft_job_runner.catalogue import Catalogue
 from lineshaft_job_runner.job import NewJob
 
@@ -74,7 +75,7 @@ class Submissions:
             if served is not None:
                 attempts_max, timeout_seconds = served.attempts_max, served.timeout_seconds
             text = to_json(submission.parameters).decode()
-        if len(text.encode()) > PARAMETERS_BYTES_MAX or "\\u0000" in text:
+        if len(text.encode()) > PARAMETERS_BYTES_MAX or storable.has_nul(text):
             raise ProblemError(_unstorable())
         return NewJob(
             id=submission.job_id,

@@ -33,6 +33,8 @@ async def test_jobs_in_several_states_are_one_list_newest_first(jobs: Jobs) -> N
         waiting.id,
         ended.id,
     ]
+    twice = (JobState.QUEUED, JobState.QUEUED)
+    assert await listed(jobs, states=twice) == [waiting.id]
     assert await listed(jobs) == [waiting.id, running.id, ended.id]
     assert await listed(jobs, states=(JobState.UNKNOWN,)) == []
     assert await listed(jobs, tenant="rival") == []

@@ -148,6 +148,7 @@ class LimitRoutes:
                 parameters=(NAME,),
                 body=LimitBody,
                 answers=(Answer(status=200, description="The limit", model=Limit),),
+                problems={409: "too_many_job_limits"},
                 example={"limit_key": "press-1", "running_max": 1, "note": "One tool"},
             ),
             Operation(

@@ -168,7 +168,11 @@ class ScheduleRoutes:
                 parameters=(NAME,),
                 body=ScheduleBody,
                 answers=(Answer(status=200, description="The schedule", model=JobScheduleView),),
-                problems={413: "body_too_large, parameters_too_large", 422: CODES},
+                problems={
+                    409: "too_many_schedules",
+                    413: "body_too_large, parameters_too_large",
+                    422: CODES,
+                },
                 example=EXAMPLE,
             ),
             Operation(

@@ -19,7 +19,8 @@ from lineshaft_contracts.jobs import (
     ListJobs,
 )
 from lineshaft_contracts.problems import Problem, ProblemError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from lineshaft_gateway.catalogue import SOURCE, Catalogue
 from lineshaft_gateway.coalescing import Coalescer
@@ -53,12 +54,22 @@ SUBMISSION_EXAMPLE = {
 }
 
 
+def _known(state: JobState) -> JobState:
+    """Refuse a state that there is not: no job would be in it, whatever was meant."""
+    if state is JobState.UNKNOWN:
+        names = ", ".join(known.value for known in JobState if known is not JobState.UNKNOWN)
+        raise PydanticCustomError("enum", "Input should be one of {names}", {"names": names})
+    return state
+
+
 class JobListQuery(BaseModel):
     """Which jobs to list; the newest are first."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    state: Annotated[tuple[JobState, ...], Field(max_length=10)] = ()
+    state: Annotated[
+        tuple[Annotated[JobState, AfterValidator(_known)], ...], Field(max_length=10)
+    ] = ()
     """May be repeated."""
     type: JobTypeName | None = None
     order_key: JobKey | None = None

@@ -23,6 +23,7 @@ from lineshaft_contracts.job_schedules import (
 )
 from lineshaft_contracts.problems import Problem, ProblemError
 
+from lineshaft_job_runner import storable
 from lineshaft_job_runner.schedules import clock
 from lineshaft_job_runner.schedules.clock import UnusableClockError
 from lineshaft_job_runner.schedules.schedule import KeptSchedule
@@ -165,7 +166,7 @@ class Desk:
 
     async def _check(self, schedule: JobSchedule, *, tenant: str, name: str) -> None:
         text = schedule.model_dump_json()
-        if len(text.encode()) > SCHEDULE_BYTES_MAX or "\\u0000" in text:
+        if len(text.encode()) > SCHEDULE_BYTES_MAX or storable.has_nul(text):
             raise ProblemError(UNSTORABLE)
         await self._drafts.draft(schedule, tenant=tenant, name=name)
 

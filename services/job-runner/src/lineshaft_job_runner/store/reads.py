@@ -132,7 +132,7 @@ class JobReads:
 
     async def page(self, question: ListJobs, *, tenant: str) -> JobPage:
         """List jobs, newest first; ids are time-ordered, so the cursor is the last id."""
-        states = [s.value for s in question.states if s is not JobState.UNKNOWN]
+        states = [s.value for s in dict.fromkeys(question.states) if s is not JobState.UNKNOWN]
         if question.states and not states:
             return JobPage(jobs=())
         rows = await self._pool.fetch(
