@@ -127,7 +127,7 @@ class Guards(Part):
     """What stops the job before anything is applied; a dry run only warns."""
 
     changed_ratio_max: Ratio = 0.5
-    """Of the compared stock that the target has: the share that may change."""
+    """Share of the compared stock that may change; in the first sync, of what the target has."""
     shrink_ratio_max: Ratio = 0.2
     """Of the stock that was synced before: the share that a whole source may no longer name."""
     rows_min: Annotated[int, Field(ge=0, le=1_000_000)] = 20

@@ -212,8 +212,8 @@ class Transaction(Protocol):
         """Lock the rows whose keys are staged, and give their values by number of staged row."""
         ...
 
-    def sync(self, name: str) -> SyncLedger:
-        """Open what a sync of that name remembers of single rows, inside of this transaction."""
+    def sync(self, name: str, entity: str) -> SyncLedger:
+        """Open what a sync remembers of single rows of an entity, inside of this transaction."""
         ...
 
     async def claim(self, batch: str, part: int, digest: str) -> "Noted | None":

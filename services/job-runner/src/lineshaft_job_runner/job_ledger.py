@@ -15,7 +15,7 @@ class SyncState:
     """What is known of a sync as a whole; all None before its first run."""
 
     compares: str | None = None
-    """Which quantity its base values are of."""
+    """Of which entity, and of which quantity, its base values are."""
     cursor: datetime | None = None
     """Where a source of changes is asked to begin."""
 
@@ -64,7 +64,10 @@ class SyncLedger(Protocol):
         ...
 
     async def applied(self, write: Write, *, after: datetime) -> None:
-        """Hand over what all syncs applied after then: item, location, delta, effective_at."""
+        """Hand over CSV of what all syncs applied to the entity after then.
+
+        item, location, delta, effective_at.
+        """
         ...
 
     async def applied_by(self, job_id: str, write: Write) -> None:

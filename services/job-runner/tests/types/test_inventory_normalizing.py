@@ -88,6 +88,11 @@ def test_article_numbers_stay_text() -> None:
     assert frame["quantity"].to_list() == ["5", "7"]
 
 
+def test_half_a_character_is_replaced() -> None:
+    records = [{"item": "a\ud800", "location": "A", "quantity": 5}]
+    assert from_records(records, parameters().source.columns, None)["item"].to_list() == ["a?"]
+
+
 def test_units_are_converted_per_material_before_those_for_all() -> None:
     own = UnitConversion(item="film", uom="roll", target_uom="kg", factor=Decimal("12.5"))
     common = UnitConversion(uom="roll", target_uom="kg", factor=Decimal(20))
@@ -203,6 +208,8 @@ def test_repeated_rows_are_lots_an_error_or_the_latest() -> None:
     [
         ({"item": None}, "item_missing"),
         ({"location": None}, "location_missing"),
+        ({"item": "x" * 201}, "text_invalid"),
+        ({"location": "A\0"}, "text_invalid"),
         ({"changed_at": "yesterday"}, "time_invalid"),
         ({"changed_at": "2026-11-24T06:00:00"}, "time_invalid"),
         ({"counted_at": (NOW + timedelta(hours=1)).isoformat()}, "count_in_future"),

@@ -158,6 +158,9 @@ async def test_a_guard_stops_before_anything_is_applied(mes: Plant) -> None:
     with pytest.raises(PermanentError, match="30 of 30 stocks would change") as raised:
         await mes.sync()
     assert raised.value.code == "guard_changed"
+    mes.states({f"other-{n}": 10 for n in range(30)})
+    with pytest.raises(PermanentError, match="30 of 30 stocks would change"):
+        await mes.sync(guards={"shrink_ratio_max": 1})
     mes.states({"item-0": 10})
     with pytest.raises(PermanentError, match="no longer names 29 of 30") as raised:
         await mes.sync(absent="zero")

@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS {ledger} (
     item text NOT NULL,
     location text NOT NULL,
     revision bigint NOT NULL,
+    entity text NOT NULL,
     job_id text NOT NULL,
     decision text NOT NULL,
     base numeric,
@@ -60,7 +61,7 @@ CREATE TABLE IF NOT EXISTS {ledger} (
 );
 CREATE INDEX IF NOT EXISTS lineshaft_sync_ledger_by_job ON {ledger} (job_id);
 CREATE INDEX IF NOT EXISTS lineshaft_sync_ledger_by_time
-    ON {ledger} (tenant, effective_at);
+    ON {ledger} (tenant, entity, effective_at);
 """
 EXISTS = "SELECT to_regclass($1) IS NOT NULL"
 STATE = "SELECT compares, cursor_at FROM {syncs} WHERE tenant = $1 AND sync = $2"
@@ -74,7 +75,7 @@ WHERE tenant = $1 AND sync = $2
 APPLIED = """
 SELECT item, location, delta, (EXTRACT(EPOCH FROM effective_at) * 1000000)::bigint
 FROM {ledger}
-WHERE tenant = $1 AND effective_at > $2
+WHERE tenant = $1 AND entity = $2 AND effective_at > $3
 """
 APPLIED_BY = """
 SELECT item, location, base, source, target, decision, delta
@@ -106,10 +107,10 @@ WITH given AS (
     WHERE synced.revision = EXCLUDED.revision - 1
     RETURNING item, location
 ), noted AS (
-    INSERT INTO {ledger} (tenant, sync, item, location, revision, job_id, decision,
-                                       base, source, target, delta, effective_at, applied_at)
-    SELECT $1, $2, item, location, revision + 1, $3, decision, base_before, stated, target_before,
-           delta, COALESCE(effective_at, now()), now()
+    INSERT INTO {ledger} (tenant, sync, item, location, revision, entity, job_id,
+                          decision, base, source, target, delta, effective_at, applied_at)
+    SELECT $1, $2, item, location, revision + 1, $16, $3, decision, base_before, stated,
+           target_before, delta, COALESCE(effective_at, now()), now()
     FROM given JOIN remembered USING (item, location)
     WHERE delta <> 0
 )
@@ -128,7 +129,7 @@ RETURNING true
 """
 FORGET = """
 DELETE FROM {ledger}
-WHERE tenant = $1 AND sync = $2 AND applied_at < now() - interval '400 days'
+WHERE tenant = $1 AND entity = $2 AND effective_at < now() - interval '400 days'
 """
 
 
@@ -142,12 +143,14 @@ class PostgresLedger:
         source: str,
         tenant: str,
         sync: str,
+        entity: str,
         beside: str,
     ) -> None:
         """Take a connection; the tables are in the schema of the table `beside` them."""
         self._connection = connection
         self._source = source
         self._owner = (tenant, sync)
+        self._stock = (tenant, entity)
         schema = beside.rpartition(".")[0]
         self._tables = {
             word: qualified(f"{schema}.{name}" if schema else name)
@@ -174,7 +177,7 @@ class PostgresLedger:
 
     async def applied(self, write: Write, *, after: datetime) -> None:
         """See `SyncLedger.applied`."""
-        await self._copy(write, APPLIED, self._owner[0], after)
+        await self._copy(write, APPLIED, *self._stock, after)
 
     async def applied_by(self, job_id: str, write: Write) -> None:
         """See `SyncLedger.applied_by`."""
@@ -197,13 +200,15 @@ class PostgresLedger:
             [entry.effective_at for entry in entries],
         ]
         with translated(self._source):
-            rows = await self._connection.fetch(self._sql(CLAIM), *self._owner, job_id, *columns)
+            rows = await self._connection.fetch(
+                self._sql(CLAIM), *self._owner, job_id, *columns, self._stock[1]
+            )
         return [row["position"] for row in rows]
 
     async def settle(self, job_id: str, *, before: SyncState, after: SyncState) -> bool:
         """See `SyncLedger.settle`."""
         with translated(self._source):
-            await self._connection.execute(self._sql(FORGET), *self._owner)
+            await self._connection.execute(self._sql(FORGET), *self._stock)
             found = await self._connection.fetchval(
                 self._sql(SETTLE),
                 *self._owner,

@@ -72,7 +72,7 @@ async def apply(
         stop_if_cancelled(context)
         chunk = rows.slice(start, CHUNK_ROWS).to_dicts()
         async with target.transaction() as transaction:
-            ledger = transaction.sync(parameters.sync)
+            ledger = transaction.sync(parameters.sync, parameters.target.entity)
             claimed = await ledger.claim(context.job_id, [_entry(row) for row in chunk])
             ours = [chunk[position] for position in claimed]
             moved = [row for row in ours if row["delta"]]

@@ -40,7 +40,7 @@ async def compare(
 ) -> Compared:
     """Read the target and what is remembered, and decide about each item at each location."""
     # The base before the stock: when another run is faster in between, the claim notices.
-    memory = await remembering.recall(target, parameters.sync, context.job_id)
+    memory = await remembering.recall(target, parameters, context.job_id)
     further = await _conversions(context, parameters)
     async with context.source(parameters.target.source) as source:
         held = await remembering.stock_of(
@@ -143,5 +143,5 @@ async def _moved(
         return None
     booked = [await remembering.booked_after(context, source, movements, first)]
     if not movements.includes_syncs:
-        booked.append(await remembering.applied_after(target, parameters.sync, first))
+        booked.append(await remembering.applied_after(target, parameters, first))
     return moved_since(stock.rows, pl.concat(booked))

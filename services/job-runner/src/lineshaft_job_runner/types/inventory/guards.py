@@ -57,16 +57,19 @@ def _shrunk(merged: pl.DataFrame, guards: Guards) -> Iterator[Breach]:
 
 
 def _changed(merged: pl.DataFrame, guards: Guards) -> Iterator[Breach]:
-    known = merged.filter(pl.col("known") & pl.col("source").is_not_null())
-    changed = known.filter(pl.col("delta") != NOTHING).height
-    if known.height >= max(guards.rows_min, 1) and (
-        changed > guards.changed_ratio_max * known.height
+    compared = merged.filter(pl.col("source").is_not_null())
+    if not merged["revision"].is_not_null().any():
+        # The first sync may add as much as it likes: the target does not know the rest.
+        compared = compared.filter(pl.col("known"))
+    changed = compared.filter(pl.col("delta") != NOTHING).height
+    if compared.height >= max(guards.rows_min, 1) and (
+        changed > guards.changed_ratio_max * compared.height
     ):
         yield Breach(
             code="guard_changed",
-            message=f"{changed} of {known.height} stocks would change "
-            f"({_percent(changed, known.height)}, at most {guards.changed_ratio_max:.0%}): look "
-            "at a dry run; if it is right, raise guards.changed_ratio_max for one run",
+            message=f"{changed} of {compared.height} stocks would change "
+            f"({_percent(changed, compared.height)}, at most {guards.changed_ratio_max:.0%}): "
+            "look at a dry run; if it is right, raise guards.changed_ratio_max for one run",
         )
 
 

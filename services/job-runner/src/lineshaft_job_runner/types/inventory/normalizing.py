@@ -12,12 +12,14 @@ from lineshaft_job_runner.types.inventory.stating import TIMES
 from lineshaft_job_runner.types.inventory.units import convert
 
 CLOCK_SKEW = timedelta(minutes=5)
+TEXT_MAX = 200
 QUANTITY_FORM = "a plain number with at most 15 digits and 9 decimals, such as 12.5"
 TIME_FORM = "ISO 8601 with a zone, such as 2026-11-24T06:00:00Z"
 
 REASONS: Mapping[str, str] = {
     "item_missing": "the row names no item",
     "location_missing": "the row names no location",
+    "text_invalid": f"item or location has more than {TEXT_MAX} characters, or a NUL",
     "location_unknown": "the location is not in `locations`",
     "quantity_invalid": f"the quantity is not {QUANTITY_FORM}",
     "reserved_invalid": f"the reserved quantity is not {QUANTITY_FORM}",
@@ -159,6 +161,7 @@ def _first_reason(parameters: InventorySyncParameters, *, now: datetime) -> pl.E
     return pl.coalesce(
         _code("item_missing", pl.col("item").is_null() | (pl.col("item") == "")),
         _code("location_missing", pl.col("location").is_null() | (pl.col("location") == "")),
+        _code("text_invalid", pl.any_horizontal(_unfit(name) for name in ("item", "location"))),
         _code("location_unknown", outside),
         _code("quantity_invalid", ~pl.col("_quantity_read")),
         _code("reserved_invalid", reserves & ~pl.col("_reserved_read")),
@@ -168,6 +171,11 @@ def _first_reason(parameters: InventorySyncParameters, *, now: datetime) -> pl.E
         _code("unit_unknown", ~pl.col("unit_known")),
         _code("quantity_invalid", pl.col("quantity").is_null() | too_large),
     )
+
+
+def _unfit(column: str) -> pl.Expr:
+    text = pl.col(column)
+    return (text.str.len_chars() > TEXT_MAX) | text.str.contains("\0", literal=True)
 
 
 def _code(name: str, wrong: pl.Expr) -> pl.Expr:

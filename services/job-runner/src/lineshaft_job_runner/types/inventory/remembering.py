@@ -61,23 +61,28 @@ class Memory:
 async def state_of(target: Target, parameters: InventorySyncParameters) -> SyncState:
     """Read where the last run ended; makes the tables when this is the first one."""
     async with target.transaction() as transaction:
-        ledger = transaction.sync(parameters.sync)
+        ledger = transaction.sync(parameters.sync, parameters.target.entity)
         if not parameters.dry_run:
             await ledger.prepare()
         state = await ledger.state()
-    if state.compares not in {None, parameters.compare}:
+    if state.compares not in {None, compares(parameters)}:
         raise PermanentError(
             "sync_compares_differ",
-            f"the sync {parameters.sync!r} compares what is {state.compares}: use another name to "
-            f"compare what is {parameters.compare}",
+            f"the sync {parameters.sync!r} compares {state.compares}: use another name to compare "
+            f"{compares(parameters)}",
         )
     return state
 
 
-async def recall(target: Target, sync: str, job_id: str) -> Memory:
+def compares(parameters: InventorySyncParameters) -> str:
+    """Say what base values are of; those of a sync must all be of the same."""
+    return f"{parameters.compare} of {parameters.target.entity}"
+
+
+async def recall(target: Target, parameters: InventorySyncParameters, job_id: str) -> Memory:
     """Read the base values; before the stock, so that a value that is older is noticed."""
     async with target.transaction() as transaction:
-        ledger = transaction.sync(sync)
+        ledger = transaction.sync(parameters.sync, parameters.target.entity)
         base = await _collected(ledger.base)
         earlier = await _collected(lambda write: ledger.applied_by(job_id, write))
     frame = table_of(base, BASE_COLUMNS).with_columns(
@@ -94,10 +99,12 @@ async def recall(target: Target, sync: str, job_id: str) -> Memory:
     )
 
 
-async def applied_after(target: Target, sync: str, moment: datetime) -> pl.DataFrame:
+async def applied_after(
+    target: Target, parameters: InventorySyncParameters, moment: datetime
+) -> pl.DataFrame:
     """Read what all syncs applied after a moment; columns BOOKED."""
     async with target.transaction() as transaction:
-        ledger = transaction.sync(sync)
+        ledger = transaction.sync(parameters.sync, parameters.target.entity)
         content = await _collected(lambda write: ledger.applied(write, after=moment))
     return table_of(content, BOOKED_COLUMNS).with_columns(_exact("quantity"))
 
@@ -115,18 +122,17 @@ async def stock_of(
     ]
     selection = Selection(entity=target.entity, columns=names)
     table = await copied(context, source, selection, {}, names=[], digest=None)
-    reserved = parsed(_number(columns.reserved)).fill_null(0)
     frame = table.select(
         item=pl.col(columns.item),
         location=pl.col(columns.location),
         on_hand=parsed(_number(columns.on_hand)),
-        _reserved=reserved,
+        _reserved=parsed(_number(columns.reserved)),
         uom=pl.lit(None, pl.String) if columns.uom is None else pl.col(columns.uom),
         target_changed_at=(
             pl.lit(None, MOMENT) if columns.changed_at is None else pl.col(columns.changed_at)
         ),
     )
-    unread = frame.filter(pl.col("on_hand").is_null())
+    unread = frame.filter(pl.any_horizontal(pl.col("on_hand", "_reserved").is_null()))
     if unread.height:
         item, location = unread.row(0)[:2]
         raise PermanentError(
@@ -226,4 +232,5 @@ def _exact(column: str) -> pl.Expr:
 
 
 def _number(column: str | None) -> pl.Expr:
-    return pl.lit(None, pl.String) if column is None else pl.col(column)
+    # What adds to a quantity takes NULL for nothing, too.
+    return pl.lit("0") if column is None else pl.col(column).fill_null("0")

@@ -87,7 +87,8 @@ def _text(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, str):
-        return value[:TEXT_MAX]
+        # Half of a surrogate pair is JSON, but no text.
+        return value[:TEXT_MAX].encode("utf-8", "replace").decode()
     if isinstance(value, Decimal) and abs(value.adjusted()) < DIGITS_MAX:
         return f"{value:f}"
     return str(value)[:TEXT_MAX]

@@ -65,9 +65,9 @@ async def _settle(
     stock: Stock,
 ) -> datetime | None:
     known = [moment for moment in (before.cursor, stock.cursor) if moment is not None]
-    after = SyncState(compares=parameters.compare, cursor=max(known, default=None))
+    after = SyncState(compares=remembering.compares(parameters), cursor=max(known, default=None))
     async with target.transaction() as transaction:
-        ledger = transaction.sync(parameters.sync)
+        ledger = transaction.sync(parameters.sync, parameters.target.entity)
         settled = await ledger.settle(context.job_id, before=before, after=after)
     return after.cursor if settled else before.cursor
 
