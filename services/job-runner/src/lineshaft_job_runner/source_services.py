@@ -117,6 +117,7 @@ def _resolved(path: str, *, name: str, base: str, allowed: str) -> str:
         len(path) > PATH_CHARACTERS_MAX
         or not _PATH.fullmatch(path)
         or asked.startswith("//")
+        or "://" in asked
         or not inside
         or not _is_plain(asked)
     ):
