@@ -22,6 +22,9 @@ SPARE_PARTS = 240
 RECEIVED = 12
 """Deliveries of 10 pieces each that only the plant's ERP knows of."""
 
+LOTS = 200
+"""Lots of one goods receipt; one more is of an order that the plant does not have."""
+
 
 def submissions(shift: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Give the parameters of each job type, for the shift that was just run."""
@@ -55,6 +58,14 @@ def submissions(shift: dict[str, Any]) -> dict[str, dict[str, Any]]:
             ],
             "policy": "source_wins",
         },
+        "batch.apply": {
+            "table": {"source": "mes", "entity": "lots", "operation": "upsert"},
+            "items": [_lot(number) for number in range(1, LOTS + 1)]
+            + [_lot(LOTS + 1, order_id="MO-NONE")],
+            "mode": "continue_on_error",
+            "batch_id": "goods-receipt-4711",
+            "file_name": "goods-receipt",
+        },
         "quality.analyze": {
             "chart": "xbar-r",
             "measurements": {
@@ -67,6 +78,19 @@ def submissions(shift: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "title": "Piston ring diameter",
             "unit": "mm",
         },
+    }
+
+
+def _lot(number: int, *, order_id: str | None = None) -> dict[str, Any]:
+    return {
+        "lot_id": f"GR-4711-{number:04d}",
+        "material": f"spare-{number % 24:02d}",
+        "location": "receiving",
+        "quantity": f"{number}.5",
+        "uom": "kg",
+        "status": "available",
+        "order_id": order_id,
+        "created_at": "2026-11-25T06:00:00+01:00",
     }
 
 
@@ -158,10 +182,28 @@ def check_sync(job: dict[str, Any], paths: list[Path]) -> str:
     return f"{path.name}: {SPARE_PARTS} stocks compared, {booked} deliveries booked"
 
 
+def check_batch(job: dict[str, Any], paths: list[Path]) -> str:
+    """Read the outcomes: each lot has one, and only the one of no order failed."""
+    (path,) = (p for p in paths if p.name == "goods-receipt.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    result = job["result"]
+    failed = [row["lot_id"] for row in rows if row["outcome"] == "failed"]
+    expect("every item has an outcome", len(rows) == result["counts"]["requested"] == LOTS + 1)
+    expect("exactly the lot of an unknown order failed", failed == [f"GR-4711-{LOTS + 1:04d}"])
+    expect("all others are booked", result["inserted"] == LOTS)
+    expect("a second run applies none again", result["replayed"] in {0, LOTS + 1})
+    return (
+        f"{path.name}: {LOTS} lots booked, {len(failed)} refused "
+        f"({result['errors'][0]['code']}), {result['replayed']} of an earlier run"
+    )
+
+
 CHECKS = {
     "report.generate": check_report,
     "data.export": check_export,
     "inventory.sync": check_sync,
+    "batch.apply": check_batch,
     "quality.analyze": check_analysis,
     "email.send": mails.check,
 }

@@ -19,8 +19,8 @@ class BatchApply(JobType[BatchParameters, BatchResult]):
     example: ClassVar[Mapping[str, Any]] = {
         "table": {"source": "mes", "entity": "stock", "operation": "upsert"},
         "items": [
-            {"material": "BOLT-M8", "location": "RAW-1", "on_hand": "1200", "uom": "pc"},
-            {"material": "BOLT-M10", "location": "RAW-1", "on_hand": "800", "uom": "pc"},
+            {"material": "bolt-m8", "location": "raw-1", "on_hand": "1200", "uom": "pcs"},
+            {"material": "bolt-m10", "location": "raw-1", "on_hand": "800", "uom": "pcs"},
         ],
         "mode": "all_or_nothing",
         "dry_run": True,
