@@ -5,6 +5,7 @@ import os
 import random
 import signal
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
@@ -29,9 +30,15 @@ async def fleet(
         yield fleet
 
 
-async def kill_now_and_then(worker: Worker, times: int) -> None:
+async def kill_now_and_then(fleet: Fleet, worker: Worker, times: int) -> None:
+    """Kill it in the middle of its work, as far as there is any left."""
     for _ in range(times):
-        await asyncio.sleep(random.uniform(1, 3))  # The moment of the kill is the test.
+        before = len(fleet.effects())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                while len(fleet.effects()) == before:
+                    await asyncio.sleep(0.01)
+        await asyncio.sleep(random.uniform(0, 0.5))  # The moment of the kill is the test.
         await worker.killed_and_started()
 
 
@@ -39,13 +46,13 @@ async def test_a_killed_runner_loses_no_job_and_finishes_none_twice(fleet: Fleet
     jobs = [
         fleet.job(
             "trial.work" if number % 3 == 0 else "trial.wait",
-            parameters={"seconds": random.uniform(0, 0.3)},
+            parameters={"seconds": random.uniform(0, 2)},
         )
         for number in range(40)
     ]
     async with fleet.worker("one") as one:
         # Two losses at most: a third would put a job into quarantine, which is another test.
-        views = await fleet.through(jobs, lambda: kill_now_and_then(one, 2))
+        views = await fleet.through(jobs, lambda: kill_now_and_then(fleet, one, 2))
     fleet.agrees(views, losses_max=2)
 
 
@@ -74,7 +81,8 @@ async def test_a_runner_that_was_frozen_cannot_finish_what_another_took_over(
 async def test_a_job_that_blocks_the_loop_costs_nobody_the_lease(fleet: Fleet) -> None:
     blocking = fleet.job(parameters={"act": "block", "seconds": 0.2})
     others = [fleet.job(parameters={"seconds": LEASE_SECONDS}) for _ in range(10)]
-    async with fleet.worker("one"), fleet.worker("other"):
+    lease = {"LINESHAFT_LEASE_SECONDS": "5"}  # Less than the loop is blocked.
+    async with fleet.worker("one", **lease), fleet.worker("other", **lease):
         await fleet.submit(*others, blocking)
         views = await fleet.ends([job.job_id for job in (*others, blocking)])
     fleet.agrees(views, losses_max=0)
@@ -118,7 +126,10 @@ async def test_a_worker_killer_is_put_in_quarantine_and_the_others_go_on(fleet: 
 
 
 async def test_what_is_submitted_by_many_again_and_again_is_done_once(fleet: Fleet) -> None:
-    jobs = [fleet.job(idempotency_key=f"order-{number}") for number in range(60)]
+    jobs = [
+        fleet.job(idempotency_key=f"order-{number}", parameters={"seconds": random.uniform(0, 1)})
+        for number in range(60)
+    ]
     # The same command again, and another command with the same key.
     doubles = [fleet.job(idempotency_key=job.idempotency_key) for job in jobs]
     async with fleet.worker("one") as one, fleet.worker("other"):
@@ -126,7 +137,7 @@ async def test_what_is_submitted_by_many_again_and_again_is_done_once(fleet: Fle
             fleet.submit(*jobs),
             fleet.submit(*jobs),
             fleet.submit(*doubles),
-            kill_now_and_then(one, 1),
+            kill_now_and_then(fleet, one, 1),
         )
         views = await fleet.ends([view.id for view in first])
     assert [v.id for v in first] == [v.id for v in again] == [v.id for v in others]
@@ -143,7 +154,7 @@ async def test_commands_that_come_again_after_a_crash_run_nothing_again(fleet: F
                 await fleet.publish(jobs[start : start + 50])
 
         publishing = asyncio.create_task(publish())
-        await kill_now_and_then(one, 2)  # Between commit and acknowledgement, sooner or later.
+        await kill_now_and_then(fleet, one, 2)  # Also between commit and ack, sooner or later.
         await publishing
         await fleet.publish(jobs)  # A publisher that did not see its confirms.
         views = await fleet.ends([job.job_id for job in jobs])
@@ -174,7 +185,7 @@ async def test_the_order_of_a_key_and_the_waiting_for_children_survive_kills(
     ]
     parents = [fleet.job(parameters={"act": "wait_for_children"}) for _ in range(3)]
     async with fleet.worker("one") as one, fleet.worker("other"):
-        views = await fleet.through([*ordered, *parents], lambda: kill_now_and_then(one, 2))
+        views = await fleet.through([*ordered, *parents], lambda: kill_now_and_then(fleet, one, 2))
     fleet.agrees(views, losses_max=2)
     wanted = {str(job.job_id) for job in ordered}
     done = [job_id for job_id, _ in fleet.effects() if job_id in wanted]
