@@ -216,3 +216,19 @@ async def test_who_comes_after_a_refused_job_with_the_same_key_is_refused_with_i
     assert await jobs.refused(refused, repeat) == ["unknown_dependency", "unknown_dependency"]
     assert await keys(jobs) == 0
     assert await jobs.accept(repeat) == [(repeat.id, True)]
+
+
+@pytest.mark.parametrize(
+    "key", [{"idempotency_key": "a"}, {"unique_key": "a", "unique_seconds": 999}]
+)
+async def test_a_key_that_outlived_its_job_swallows_no_submission(
+    jobs: Jobs, key: dict[str, Any]
+) -> None:
+    """So it is when ended jobs are kept for less than the keys."""
+    first = await jobs.start(**key)
+    await jobs.succeed(first)
+    assert await jobs.accept(new_job(**key)) == [(first.id, False)]
+    await jobs.pool.execute("DELETE FROM job_history")
+    second, again = new_job(**key), new_job(**key)
+    assert await jobs.accept(second, again) == [(second.id, True), (second.id, False)]
+    assert await jobs.state(second.id) == "queued"

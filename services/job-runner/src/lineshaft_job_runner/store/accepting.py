@@ -19,25 +19,11 @@ from lineshaft_job_runner.job import (
     NewJob,
 )
 from lineshaft_job_runner.store import ending, ids, keys
-from lineshaft_job_runner.store.batches import TAKEN, Batch
+from lineshaft_job_runner.store.batches import TAKEN, TOO_NEW, Batch
 from lineshaft_job_runner.store.ids import born
 
 _Found: TypeAlias = dict[UUID, tuple[str, JobState]]
 """Tenant and state of jobs."""
-
-TOO_NEW = Problem(
-    code="invalid_input",
-    title="The job id cannot have been made yet",
-    status=422,
-    errors=(
-        FieldProblem(
-            pointer="/job_id",
-            code="too_late",
-            message="the time in a UUIDv7 is at most a day ahead",
-        ),
-    ),
-)
-"""It would not be found in the history, which is searched from the time that an id tells."""
 
 _INSERT = """
 INSERT INTO jobs (id, tenant, type, state, priority, parameters, idempotency_key, run_at, ready_at,
@@ -106,7 +92,7 @@ async def accept(connection: Connection, jobs: Sequence[NewJob]) -> list[Accepte
 async def _take_keys(connection: Connection, batch: Batch) -> None:
     """Take the keys of new jobs; who comes second is told the first."""
     named = [job for job in batch.open if job.idempotency_key is not None]
-    for job_id, owner in (await keys.take(connection, named, "idempotency")).items():
+    for job_id, owner in (await _owners(connection, named, "idempotency")).items():
         if job_id != owner:
             batch.repeat(job_id, owner)
     unique = [job for job in batch.open if job.unique_key is not None]
@@ -115,11 +101,24 @@ async def _take_keys(connection: Connection, batch: Batch) -> None:
     # One that comes again must not take the key that its job gave back when it ended.
     await _settle_repeats(connection, batch, unique)
     unique = [job for job in unique if batch.is_open(job)]
-    owners = await keys.take(connection, unique, "unique")
+    owners = await _owners(connection, unique, "unique")
     moved = {job_id: owner for job_id, owner in owners.items() if job_id != owner}
     await keys.hand_over(connection, unique, moved)
     for job_id, owner in moved.items():
         batch.repeat(job_id, owner)
+
+
+async def _owners(connection: Connection, jobs: Sequence[NewJob], kind: str) -> dict[UUID, UUID]:
+    """Take keys; one that outlived its job, because its day was dropped, is as good as free."""
+    owners = await keys.take(connection, jobs, kind)
+    earlier = set(owners.values()) - owners.keys()
+    if not earlier:
+        return owners
+    gone = earlier - (await _find(connection, list(earlier))).keys()
+    if not gone:
+        return owners
+    await keys.forget(connection, jobs, kind, owners=gone)
+    return await keys.take(connection, jobs, kind)
 
 
 async def _refuse_repeats(connection: Connection, batch: Batch) -> None:

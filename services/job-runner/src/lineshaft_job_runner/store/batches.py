@@ -3,11 +3,25 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from lineshaft_contracts.problems import Problem
+from lineshaft_contracts.problems import FieldProblem, Problem
 
 from lineshaft_job_runner.job import Accepted, NewJob
 
 TAKEN = Problem(code="job_id_taken", title="This job id cannot be used", status=409)
+
+TOO_NEW = Problem(
+    code="invalid_input",
+    title="The job id cannot have been made yet",
+    status=422,
+    errors=(
+        FieldProblem(
+            pointer="/job_id",
+            code="too_late",
+            message="the time in a UUIDv7 is at most a day ahead",
+        ),
+    ),
+)
+"""It would not be found in the history, which is searched from the time that an id tells."""
 
 
 class Batch:

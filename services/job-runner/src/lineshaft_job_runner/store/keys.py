@@ -1,6 +1,6 @@
 """Keys by which submitters name their jobs, so that a repeat finds the first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -52,6 +52,25 @@ async def take(connection: Connection, jobs: Sequence[NewJob], kind: str) -> dic
     )
     owners = {(row["tenant"], row["type"], row["key"]): row["job_id"] for row in rows}
     return {job.id: owners[job.tenant, job.type, key_of(job, kind) or ""] for job in jobs}
+
+
+async def forget(
+    connection: Connection, jobs: Sequence[NewJob], kind: str, *, owners: Collection[UUID]
+) -> None:
+    """Forget the keys of jobs that lead to one of `owners`."""
+    await connection.execute(
+        """
+        DELETE FROM job_keys k
+        USING unnest($2::text[], $3::text[], $4::text[]) AS u (tenant, type, key)
+        WHERE (k.tenant, k.type, k.kind, k.key) = (u.tenant, u.type, $1, u.key)
+          AND k.job_id = ANY($5::uuid[])
+        """,
+        kind,
+        [job.tenant for job in jobs],
+        [job.type for job in jobs],
+        [key_of(job, kind) for job in jobs],
+        list(owners),
+    )
 
 
 async def hand_over(
