@@ -151,6 +151,26 @@ async def test_a_delta_is_added_and_a_missing_key_begins_with_it(
     assert [row[2] for row in await stock(database)] == [1, 7, 6]
 
 
+@pytest.mark.parametrize("operation", list(Operation))
+async def test_an_entity_may_have_a_column_named_item(
+    database: "asyncpg.Connection[asyncpg.Record]", postgres_url: str, operation: Operation
+) -> None:
+    await database.execute("CREATE TABLE lots (item text PRIMARY KEY, pieces integer NOT NULL)")
+    lots = {
+        "columns": {"item": "text", "pieces": "integer"}, "key": ["item"], "writable": True,
+    }  # fmt: skip
+    names = ["item"] if operation is Operation.DELETE else ["item", "pieces"]
+    async with (
+        opened(postgres_url, entities={"lots": lots}) as target,
+        target.transaction() as transaction,
+    ):
+        staging = await transaction.stage("lots", names, [("L1", 5)[: len(names)]])
+        letters = await transaction.apply(staging, operation)
+        found = await transaction.current(staging, ["pieces"])
+    inserted = operation in {Operation.INSERT, Operation.UPSERT}
+    assert (letters == "i", found) == (inserted, {0: (5,)} if inserted else {})
+
+
 async def test_a_refused_row_leaves_the_transaction_usable(
     postgres_url: str, database: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:

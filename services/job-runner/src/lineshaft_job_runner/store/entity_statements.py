@@ -12,7 +12,7 @@ from lineshaft_job_runner.job_type import ColumnType
 from lineshaft_job_runner.sources import EntityEntry
 from lineshaft_job_runner.store.selecting import SQL_TYPES, quoted, relation
 
-WITHIN = "s.item BETWEEN $1 AND $2"
+WITHIN = "s._item BETWEEN $1 AND $2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Statements:
             f"{quoted(name)} {SQL_TYPES[kind]}" for name, kind in self.columns.items()
         )
         return (
-            f"CREATE TEMP TABLE IF NOT EXISTS {self.staging} (item integer NOT NULL, {declared}) "
+            f"CREATE TEMP TABLE IF NOT EXISTS {self.staging} (_item integer NOT NULL, {declared}) "
             "ON COMMIT DELETE ROWS"
         )
 
@@ -84,7 +84,7 @@ class Statements:
             for name in columns
         )
         return (
-            f"SELECT s.item, {shown} FROM {self.staging} AS s JOIN {self._target} AS t "  # noqa: S608
+            f"SELECT s._item, {shown} FROM {self.staging} AS s JOIN {self._target} AS t "  # noqa: S608
             f"ON {self._matches} ORDER BY {self._keys('t')} FOR UPDATE OF t"
         )
 
@@ -124,9 +124,9 @@ class Statements:
             f"{self._inserting(absent=True)} ON CONFLICT ({keys}) "
             f"DO UPDATE SET {self._settings(add, staged=False)} RETURNING {self._keys('t')}"
         )
-        unmoved = "CASE WHEN moved.item IS NOT NULL THEN 'u' ELSE 'n' END"
+        unmoved = "CASE WHEN moved._item IS NOT NULL THEN 'u' ELSE 'n' END"
         return f"WITH moved AS ({moved}), done AS ({added}) " + self._answer(
-            unmoved, "'i'", more="LEFT JOIN moved ON moved.item = s.item"
+            unmoved, "'i'", more="LEFT JOIN moved ON moved._item = s._item"
         )
 
     def _upsert_whole(self, keys: str) -> str:
@@ -143,18 +143,18 @@ class Statements:
     def _delete(self) -> str:
         return (
             f"WITH done AS (DELETE FROM {self._target} AS t USING {self.staging} AS s "  # noqa: S608
-            f"WHERE {self._matches} AND {WITHIN} RETURNING s.item) "
+            f"WHERE {self._matches} AND {WITHIN} RETURNING s._item) "
             + self._answer("'n'", "'d'", by_item=True)
         )
 
     def _answer(self, other: str, done: str, *, by_item: bool = False, more: str = "") -> str:
         """Say for each staged row in order whether it is among those that were done."""
         keys = [f"done.{quoted(name)} = {self._stored(name)}" for name in self.entity.key]
-        joined = "done.item = s.item" if by_item else " AND ".join(keys)
-        found = "done.item" if by_item else f"done.{quoted(self.entity.key[0])}"
+        joined = "done._item = s._item" if by_item else " AND ".join(keys)
+        found = "done._item" if by_item else f"done.{quoted(self.entity.key[0])}"
         return (
             f"SELECT string_agg(CASE WHEN {found} IS NOT NULL THEN {done} ELSE {other} END, "  # noqa: S608
-            f"'' ORDER BY s.item) FROM {self.staging} AS s LEFT JOIN done ON {joined} {more} "
+            f"'' ORDER BY s._item) FROM {self.staging} AS s LEFT JOIN done ON {joined} {more} "
             f"WHERE {WITHIN}"
         )
 
@@ -185,7 +185,7 @@ class Statements:
         return (
             f"UPDATE {self._target} AS t SET {self._settings(add, staged=True)} "  # noqa: S608
             f"FROM {self.staging} AS s WHERE {condition} AND {WITHIN} AND ({moved}) "
-            "RETURNING s.item"
+            "RETURNING s._item"
         )
 
     @property

@@ -129,7 +129,7 @@ class PostgresTransaction:
             await self._connection.copy_records_to_table(
                 table.removeprefix("pg_temp.").strip('"'),
                 schema_name="pg_temp",
-                columns=["item", *columns],
+                columns=["_item", *columns],
                 records=((number, *row) for number, row in enumerate(rows)),
             )
             if any(statements.table.columns[name].is_cast for name in statements.entity.key):
