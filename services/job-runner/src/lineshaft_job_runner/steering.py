@@ -25,11 +25,11 @@ from lineshaft_contracts.job_control import (
     SetJobLimit,
 )
 from lineshaft_contracts.jobs import JobView
-from lineshaft_contracts.problems import Problem, ProblemError
+from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError
 
 from lineshaft_job_runner.answering import JOB_NOT_FOUND
 from lineshaft_job_runner.explaining import Facts, explain
-from lineshaft_job_runner.submissions import ATTEMPTS_MAX
+from lineshaft_job_runner.submissions import AHEAD_MAX, ATTEMPTS_MAX
 
 TOO_MANY_LIMITS = Problem(
     code="too_many_job_limits",
@@ -187,6 +187,7 @@ class Steering:
 
     async def redrive(self, envelope: Envelope[RedriveJobs]) -> JobsRedriven:
         """Answer RedriveJobs."""
+        _check_spread(envelope.data.redrive)
         return await self._reviving.redrive(
             envelope.data.redrive,
             tenant=envelope.tenant,
@@ -199,6 +200,22 @@ class Steering:
         question = envelope.data
         return await self._audit.page(
             tenant=envelope.tenant, limit=question.limit, cursor=question.cursor
+        )
+
+
+def _check_spread(redrive: Redrive) -> None:
+    """Refuse what would start jobs later than a submission may; raises ProblemError."""
+    if redrive.per_second is None:
+        return
+    if (redrive.jobs_max - 1) / redrive.per_second > AHEAD_MAX.total_seconds():
+        message = f"the last of {redrive.jobs_max} jobs would start in more than ten years"
+        raise ProblemError(
+            Problem(
+                code="invalid_input",
+                title="The jobs cannot be spread so far",
+                status=422,
+                errors=(FieldProblem(pointer="/per_second", code="too_late", message=message),),
+            )
         )
 
 
