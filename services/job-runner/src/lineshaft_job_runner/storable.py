@@ -131,6 +131,21 @@ def has_nul(written: str) -> bool:
     return "\\u0000" in written and _ESCAPED_NUL.search(written) is not None
 
 
+def is_finite(written: str) -> bool:
+    """Whether a JSON text has only numbers that there are in JSON."""
+    if "NaN" not in written and "Infinity" not in written:
+        return True
+    try:
+        json.loads(written, parse_constant=_refuse_constant)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
 def _written(value: dict[str, Any]) -> str:
     """Write JSON that the database takes."""
     if not value:

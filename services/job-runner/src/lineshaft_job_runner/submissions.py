@@ -75,7 +75,11 @@ class Submissions:
             if served is not None:
                 attempts_max, timeout_seconds = served.attempts_max, served.timeout_seconds
             text = to_json(submission.parameters).decode()
-        if len(text.encode()) > PARAMETERS_BYTES_MAX or storable.has_nul(text):
+        if (
+            len(text.encode()) > PARAMETERS_BYTES_MAX
+            or storable.has_nul(text)
+            or not storable.is_finite(text)
+        ):
             raise ProblemError(_unstorable())
         return NewJob(
             id=submission.job_id,
@@ -127,16 +131,11 @@ def _check_times(submission: JobSubmission) -> None:
 
 
 def _unstorable() -> Problem:
+    message = f"at most {PARAMETERS_BYTES_MAX} bytes, no NUL characters, no NaN and no infinity"
     return Problem(
         code="invalid_input",
         title="The parameters cannot be stored",
-        detail=f"at most {PARAMETERS_BYTES_MAX} bytes, and no NUL characters",
+        detail=message,
         status=422,
-        errors=(
-            FieldProblem(
-                pointer="/parameters",
-                code="not_storable",
-                message=f"at most {PARAMETERS_BYTES_MAX} bytes, and no NUL characters",
-            ),
-        ),
+        errors=(FieldProblem(pointer="/parameters", code="not_storable", message=message),),
     )
