@@ -154,3 +154,36 @@ async def test_submissions_at_once_give_one_turn(jobs: Jobs) -> None:
             (claimed,) = await jobs.claim()
             await jobs.succeed(claimed)
         assert await jobs.claim() == []
+
+
+async def test_a_job_that_waits_for_children_of_its_own_key_lets_them_run(jobs: Jobs) -> None:
+    parent = await jobs.start(order_key="k")
+    child = new_job(parent_id=parent.id, order_key="k", type=WORK)
+    other = new_job(parent_id=parent.id, type=WORK)
+    assert await jobs.end(parent, Verdict.WAITING, children=(child, other))
+    claimed = {job.id: job for job in await jobs.claim(types=(WAIT, WORK))}
+    assert claimed.keys() == {child.id, other.id}
+    await jobs.succeed(claimed[child.id])
+    next_one = await jobs.start(order_key="k")
+    await jobs.succeed(claimed[other.id])
+    assert await jobs.state(parent.id) == "queued"
+    assert await jobs.claim() == []
+    await jobs.succeed(next_one)
+    (again,) = await jobs.claim()
+    assert again.id == parent.id
+    behind = await jobs.submit(order_key="k")
+    await jobs.succeed(again)
+    assert await jobs.claimed() == {behind.id}
+
+
+async def test_a_job_lets_those_run_whose_key_is_its_own_below_its_children(jobs: Jobs) -> None:
+    parent = await jobs.start(order_key="k")
+    child = new_job(parent_id=parent.id)
+    assert await jobs.end(parent, Verdict.WAITING, children=(child,))
+    (claimed,) = await jobs.claim()
+    grandchild = new_job(parent_id=child.id, order_key="k")
+    assert await jobs.end(claimed, Verdict.WAITING, children=(grandchild,))
+    for expected in (grandchild, child, parent):
+        (running,) = await jobs.claim()
+        assert running.id == expected.id
+        await jobs.succeed(running)

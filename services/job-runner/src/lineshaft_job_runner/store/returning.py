@@ -42,6 +42,20 @@ WHERE jobs.id = u.id AND state = 'running'
 RETURNING jobs.id, tenant, type, attempt, traceparent, state::text AS state, run_at, blockers
 """  # noqa: S608 - of constants only.
 
+_YIELD_TURNS = """
+WITH RECURSIVE above AS (
+    SELECT parent.id, parent.parent_id, child.order_key
+    FROM jobs child JOIN jobs parent ON parent.id = child.parent_id
+    WHERE child.parent_id = ANY($1::uuid[]) AND child.order_key IS NOT NULL
+    UNION
+    SELECT parent.id, parent.parent_id, above.order_key
+    FROM above JOIN jobs parent ON parent.id = above.parent_id
+)
+UPDATE jobs SET turn = false FROM above
+WHERE jobs.id = above.id AND jobs.order_key = above.order_key AND turn AND state = 'waiting'
+RETURNING tenant, jobs.order_key
+"""
+
 _REQUEUE_LOST = f"""
 UPDATE jobs SET state = 'queued', losses = losses + 1, ready_at = now(),
        error = u.last_error::jsonb,
@@ -80,6 +94,7 @@ async def go_on(connection: Connection, outcomes: Sequence[Outcome]) -> None:
         [o.progress.message for o in outcomes],
     )
     await ending.link(connection, links)
+    await _yield_turns(connection, [parent for parent in parents if counts[parent]])
     errors = {o.job.id: o.error for o in outcomes}
     await outbox.add(
         connection,
@@ -96,6 +111,14 @@ async def go_on(connection: Connection, outcomes: Sequence[Outcome]) -> None:
     )
     childless = [parent for parent in parents if not counts[parent]]
     await ending.release(connection, dict.fromkeys(childless, 0))
+
+
+async def _yield_turns(connection: Connection, parents: Sequence[UUID]) -> None:
+    """Let go of turns that the jobs under a waiting one need: it would wait for them for ever."""
+    if not parents:
+        return
+    rows = await connection.fetch(_YIELD_TURNS, parents)
+    await ending.grant_turns(connection, ((row["tenant"], row["order_key"]) for row in rows))
 
 
 async def _live_children(
