@@ -15,9 +15,13 @@ RUN uv pip install --no-cache --compile-bytecode --constraint requirements.lock 
     ./contracts ./libs/common "./${SERVICE}${EXTRAS}"
 
 FROM python:${PYTHON}-slim
+# Programs that jobs run: pg_dump must be at least as new as the servers that are backed up.
+ARG PACKAGES=
+RUN if [ -n "$PACKAGES" ]; then apt-get update && apt-get install -y --no-install-recommends $PACKAGES \
+ && rm -rf /var/lib/apt/lists/*; fi
 RUN groupadd --gid 10001 lineshaft \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin lineshaft \
- && install -d -o lineshaft -g lineshaft -m 0750 /var/lib/lineshaft/objects /var/lib/lineshaft/keys
+ && install -d -o lineshaft -g lineshaft -m 0750 /var/lib/lineshaft/objects /var/lib/lineshaft/keys /var/lib/lineshaft/backups
 COPY --from=build /opt/lineshaft /opt/lineshaft
 ENV PATH=/opt/lineshaft/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \

@@ -10,3 +10,6 @@ CREATE DATABASE :"name" OWNER :"name";
 REVOKE CONNECT ON DATABASE :"name" FROM PUBLIC;
 SQL
 done
+# Its backups are proven by restoring them into databases that exist for a moment.
+psql --set ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname postgres \
+  --command 'ALTER ROLE plant CREATEDB'

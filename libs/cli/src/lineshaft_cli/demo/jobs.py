@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lineshaft_cli.api import Api
-from lineshaft_cli.demo import mails
+from lineshaft_cli.demo import backups, mails
 from lineshaft_cli.demo.checks import DemoError, expect
 
 WAIT_SECONDS = 120.0
@@ -206,4 +206,6 @@ CHECKS = {
     "batch.apply": check_batch,
     "quality.analyze": check_analysis,
     "email.send": mails.check,
+    "system.backup": backups.check,
+    "system.restore": backups.check_restore,
 }

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from lineshaft_cli import api as gateway_api
 from lineshaft_cli.api import Api
+from lineshaft_cli.demo import backups, jobs, mails
 from lineshaft_cli.demo import edges as cdn
-from lineshaft_cli.demo import jobs, mails
 from lineshaft_cli.demo.checks import DemoError, Protocol, expect
 from lineshaft_cli.local.state import StateFile
 from lineshaft_cli.traces import tree
@@ -110,6 +110,12 @@ async def _jobs(protocol: Protocol, api: Api, shift: dict[str, Any], folder: Pat
         report_id, _ = submitted["report.generate"]
         submitted["email.send"] = await jobs.submit(
             api, "email.send", mails.submission(report_id), after=[report_id]
+        )
+        backup_id, _ = submitted["system.backup"] = await jobs.submit(
+            api, "system.backup", backups.BACKUP
+        )
+        submitted["system.restore"] = await jobs.submit(
+            api, "system.restore", backups.RESTORE, after=[backup_id]
         )
         step.found = ", ".join(submitted)
     for job_type, (job_id, _) in submitted.items():

@@ -8,6 +8,8 @@ import asyncpg
 from lineshaft_cli.local.errors import LocalError
 
 NAMES: Sequence[str] = ("gateway", "job_runner", "event_router", "monitor", "plant")
+CREATES_DATABASES = frozenset({"plant"})
+"""Its backups are proven by restoring them into databases that exist for a moment."""
 CONNECT_SECONDS = 10
 
 
@@ -36,6 +38,10 @@ async def provision(admin_url: str, passwords: Mapping[str, str], *, ours: bool)
         for name, password in passwords.items():
             await _role(admin, name, password, ours=ours)
             await _database(admin, name)
+            if name in CREATES_DATABASES:
+                await admin.execute(
+                    await admin.fetchval("SELECT format('ALTER ROLE %I CREATEDB', $1::text)", name)
+                )
     except asyncpg.InsufficientPrivilegeError as error:
         message = f"{error}: the user of LINESHAFT_POSTGRES_URL needs CREATEROLE and CREATEDB"
         raise LocalError(message) from error

@@ -54,6 +54,8 @@ SYSTEM: Sequence[Process] = (
         environment={
             "LINESHAFT_SOURCES_FILE": "{root}/examples/plant/sources.yaml",
             "PLANT_POSTGRES_URL": "{postgres[plant]}",
+            "LINESHAFT_BACKUPS_FILE": "{root}/examples/plant/backups.yaml",
+            "PLANT_BACKUPS_URL": "file://{directory}/backups",
         },
     ),
     Process(

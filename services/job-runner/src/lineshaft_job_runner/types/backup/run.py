@@ -123,7 +123,7 @@ async def opened(context: JobContext, name: str) -> AsyncGenerator[Run]:
             name=name,
             backup_set=backup_set,
             subject=_subject(context, backup_set, settings, work),
-            vault=Vault(backup_set.store_url, tenant=context.tenant, backup_set=name),
+            vault=Vault(backup_set.vault_url(), tenant=context.tenant, backup_set=name),
             work=work,
         )
     finally:

@@ -78,8 +78,10 @@ class BackupSet(_Entry):
     """sqlite: the file; folder: the folder."""
     restore_folder: Path | None = None
     """sqlite, folder: where restored copies appear."""
-    store_url: str
+    store_url: str | None = None
     """file:///, s3://, gs:// or az://, with a path; credentials as the libraries find them."""
+    store_url_env: Variable | None = None
+    """Or a variable that holds it."""
     encryption: Encryption | None = None
     verification: Verification = Verification.RESTORE
     """What a backup must have passed to count."""
@@ -94,11 +96,17 @@ class BackupSet(_Entry):
             raise ValueError("url_env belongs to kind postgresql, and only there")
         if (self.kind is BackupKind.POSTGRESQL) == (self.path is not None):
             raise ValueError("path belongs to the kinds sqlite and folder")
+        if (self.store_url is None) == (self.store_url_env is None):
+            raise ValueError("store_url or store_url_env says where backups are kept")
         return self
 
     def database_url(self, environment: Mapping[str, str] = os.environ) -> str:
         """Return the address of the database."""
         return _address(self.url_env, environment)
+
+    def vault_url(self, environment: Mapping[str, str] = os.environ) -> str:
+        """Return where backups are kept."""
+        return self.store_url or _address(self.store_url_env, environment)
 
     def scratch_url(self, environment: Mapping[str, str] = os.environ) -> str:
         """Return the address of the server for scratch databases."""
