@@ -4,8 +4,7 @@ import asyncio
 import csv
 import json
 import xml.etree.ElementTree as ET
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -13,8 +12,8 @@ from typing import Any
 
 import pytest
 from lineshaft_contracts.scheduling import ScheduleParameters, ScheduleResult
-from lineshaft_job_runner.job_type import ColumnType, JobStoppedError, PermanentError
-from lineshaft_job_runner.testing import FolderContext, Table, TableSource
+from lineshaft_job_runner.job_type import JobStoppedError
+from lineshaft_job_runner.testing import FolderContext
 from lineshaft_job_runner.types.production_schedule import ProductionSchedule
 from pydantic import ValidationError
 
@@ -322,132 +321,6 @@ async def test_time_that_is_over_gives_the_best_so_far_and_its_bound(tmp_path: P
     assert first.dispatched is not None
     assert first.value <= first.dispatched
     assert any("not proven" in warning for warning in result.warnings)
-
-
-TEXT, NUMBER, TIME = ColumnType.TEXT, ColumnType.DOUBLE, ColumnType.TIMESTAMP
-TABLES: dict[str, tuple[dict[str, ColumnType], list[tuple[Any, ...]]]] = {
-    "schedule_orders": (
-        {"order_id": TEXT, "routing": TEXT, "quantity": ColumnType.DECIMAL, "due_at": TIME},
-        [("A1", "R", Decimal("1.0"), at(2)), ("A2", "R", Decimal(1), None)],
-    ),
-    "schedule_operations": (
-        {
-            "routing": TEXT,
-            "position": ColumnType.INTEGER,
-            "operation": TEXT,
-            "resource": TEXT,
-            "setup_minutes": NUMBER,
-            "run_seconds_per_unit": NUMBER,
-            "changeover_group": TEXT,
-        },
-        [
-            ("R", 2, "20", "oven", 90.0, 0.0, None),
-            ("R", 1, "10", "press", 0.0, 18_000.0, "red"),
-            ("R", 2, "20", "oven-2", 90.0, 0.0, None),
-        ],
-    ),
-    "schedule_resources": (
-        {"resource": TEXT, "calendar": TEXT, "changeover": TEXT},
-        [("press", "day", "colours"), ("oven", None, None), ("oven-2", None, None)],
-    ),
-    "schedule_shifts": (
-        {
-            "calendar": TEXT,
-            "weekday": ColumnType.INTEGER,
-            "start": TEXT,
-            "end": TEXT,
-            "break_start": TEXT,
-            "break_end": TEXT,
-        },
-        [("day", day, "06:00", "14:00", "10:00", "10:30") for day in range(1, 6)],
-    ),
-    "exceptions": (
-        {"calendar": TEXT, "day": ColumnType.DATE},
-        [("day", date(2026, 12, 1))],
-    ),
-    "changeovers": (
-        {"matrix": TEXT, "from_group": TEXT, "to_group": TEXT, "minutes": NUMBER},
-        [("colours", "red", "red", 30.0)],
-    ),
-    "materials": (
-        {"order_id": TEXT, "material": TEXT, "available_at": TIME},
-        [("A2", "ore", at(1))],
-    ),
-    "closures": (
-        {"resource": TEXT, "start_at": TIME, "end_at": TIME},
-        [("oven", at(0), at(100))],
-    ),
-    "requirements": (
-        {"routing": TEXT, "operation": TEXT, "resource": TEXT, "needs": TEXT},
-        [("R", "10", "press", "oven-2")],
-    ),
-    "assignments": (
-        {"order_id": TEXT, "operation": TEXT, "resource": TEXT, "start_at": TIME, "end_at": TIME},
-        [("A1", "10", "press", at(0), at(5.5))],
-    ),
-}
-QUERIES = {
-    "source": "mes",
-    **{name: name for name in TABLES if not name.startswith("schedule_")},
-}
-
-
-async def from_source(folder: Path, **changes: Any) -> ScheduleResult:
-    tables = {
-        name: Table(columns=columns, rows=rows)
-        for name, (columns, rows) in {**TABLES, **changes}.items()
-    }
-    context = FolderContext(folder, sources={"mes": TableSource(tables, batch_rows=2)})
-    return await ProductionSchedule().run(
-        context, parameters(queries=QUERIES, objectives=["makespan"])
-    )
-
-
-async def test_a_plan_is_read_from_saved_queries(tmp_path: Path) -> None:
-    result = await from_source(tmp_path)
-    assert (result.status, result.moved_count, result.operations) == ("optimal", 0, 4)
-    # Tuesday is closed; the oven too, so that its work is done where the press has its tool.
-    assert starts(result)["A1/10"] == 0
-    assert starts(result)["A2/10"] >= 6
-    assert {one.resource for one in result.assignments} == {"press", "oven-2"}
-
-
-@pytest.mark.parametrize(
-    ("changes", "code", "words"),
-    [
-        (
-            {"schedule_orders": ({"order_id": TEXT}, [("A1",)])},
-            "columns_unfit",
-            "lacks 'routing'; lacks 'quantity'",
-        ),
-        (
-            {
-                "changeovers": (
-                    {"matrix": TEXT, "from_group": TEXT, "to_group": TEXT, "minutes": NUMBER},
-                    [("colours", "red", None, 5.0)],
-                )
-            },
-            "value_missing",
-            "row 1 of query 'changeovers' has no to_group",
-        ),
-        (
-            {
-                "schedule_resources": (
-                    {"resource": TEXT, "calendar": TEXT},
-                    [("press", "night")],
-                )
-            },
-            "plan_invalid",
-            "names the unknown calendar 'night'",
-        ),
-    ],
-)
-async def test_rows_that_do_not_make_a_plan_are_named(
-    tmp_path: Path, changes: dict[str, Any], code: str, words: str
-) -> None:
-    with pytest.raises(PermanentError, match=words) as raised:
-        await from_source(tmp_path, **changes)
-    assert raised.value.code == code
 
 
 @pytest.mark.parametrize(

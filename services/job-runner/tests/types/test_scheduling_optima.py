@@ -310,3 +310,37 @@ def test_the_second_engine_agrees_on_makespan_with_changeovers(
                     if first is not other:
                         model.add_setup_time(place, first, other, one)
     assert proven(parameters) == second.optimum()
+
+
+@given(
+    small_shops(),
+    st.lists(st.tuples(st.integers(0, 2_500), st.integers(1, 9)), min_size=5),
+    st.booleans(),
+    st.sampled_from(["weighted_tardiness", "makespan", "setup"]),
+)
+@AGREEMENT
+def test_working_time_and_elapsed_time_have_the_same_optimum(
+    jobs: Jobs, wanted: list[tuple[int, int]], interruptible: bool, objective: str
+) -> None:
+    orders = [{"due_at": at(due), "weight": weight} for due, weight in wanted[: len(jobs)]]
+    resources = machines(jobs, calendar="day", changeover="colours")
+    # A way that is too long for the horizon, on a machine without breaks, changes nothing but
+    # that the operations do not share one calendar any more.
+    longer = [[[*ways, (3, 30_000)] for ways in job] for job in jobs]
+    found = [
+        proven(
+            task(
+                given_jobs,
+                resources=given,
+                orders=orders,
+                objectives=[objective],
+                calendars=[{"id": "day", "shifts": [SHIFT]}],
+                changeovers=[{"id": "colours", "default_minutes": 35}],
+                days=14,
+                workers=1,
+                interruptible=interruptible,
+            )
+        )
+        for given_jobs, given in ((jobs, resources), (longer, [*resources, {"id": "M3"}]))
+    ]
+    assert found[0] == found[1]

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from lineshaft_contracts.scheduling import Objective
+
 from lineshaft_job_runner.types.scheduling.problem import Operation, Problem
 from lineshaft_job_runner.types.scheduling.windows import Span
 
@@ -41,6 +43,25 @@ def bounds(problem: Problem) -> Bounds:
         latest_starts=[span.start for span in latest],
         latest_ends=[span.end for span in latest],
     )
+
+
+def floor_of(problem: Problem, limits: Bounds, objective: Objective) -> int:
+    """Return a value that no schedule is below; a dispatching rule that reaches it is proven."""
+    match objective:
+        case Objective.MAKESPAN:
+            return max([0, *limits.ends])
+        case Objective.WEIGHTED_TARDINESS:
+            return sum(
+                order.weight * max(0, limits.ends[index] - order.due)
+                for order, lasts in zip(problem.orders, problem.lasts, strict=True)
+                if order.due is not None
+                for index in [max(lasts, key=lambda last: limits.ends[last])]
+            )
+        case Objective.SETUP:
+            free = [o for o in problem.operations if o.fixed is None]
+            return sum(min(mode.setup for mode in o.modes) for o in free)
+        case Objective.LEAD_TIME:
+            return -NEVER
 
 
 def _earliest(operation: Operation, earliest: list[Span]) -> Span:

@@ -50,13 +50,16 @@ def dispatch(
 ) -> Dispatched | None:
     """Return the best schedule of all rules; None when none finds a place for everything.
 
-    `stopped` ends a rule in the middle; after `enough` no other rule begins.
+    `stopped` ends a rule in the middle, `enough` one that is not the first to succeed.
     """
     best: tuple[tuple[int, ...], Dispatched] | None = None
     for rule in Rule:
-        if stopped() or (best is not None and enough()):
+        done = best is not None
+        if stopped() or (done and enough()):
             break
-        schedule = _Pass(problem, rule).schedule(stopped)
+        schedule = _Pass(problem, rule).schedule(
+            lambda done=done: stopped() or (done and enough())
+        )
         if schedule is not None:
             worth = values(problem, schedule)
             if best is None or worth < best[0]:

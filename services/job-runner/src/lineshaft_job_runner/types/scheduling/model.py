@@ -47,6 +47,8 @@ class ScheduleModel:
         self.sequences: list[Sequence] = []
         self.loads: dict[int, list[LinearExpr]] = defaultdict(list)
         """By resource: slots times ticks of what is not frozen."""
+        self.size = 0
+        """Intervals of starts of all choices, and possible changeovers."""
         self._droppable = droppable
         self._bounds: Bounds = bounds(problem)
         self._choices: list[list[_Choice]] = []
@@ -56,6 +58,13 @@ class ScheduleModel:
             self._add_operation(operation)
         for index in range(len(problem.machines)):
             self._add_resource(index)
+
+    def range_of_end(self, operation: int) -> tuple[int, int]:
+        """Return the earliest and the latest end of an operation."""
+        fixed = self.problem.operations[operation].fixed
+        if fixed is not None:
+            return fixed.span.end, fixed.span.end
+        return self._bounds.ends[operation], self._bounds.latest_ends[operation]
 
     def setup(self) -> list[LinearExpr]:
         """Return the ticks of set-up as terms of a sum."""
@@ -145,6 +154,7 @@ class ScheduleModel:
         sure = len(possible) == 1 and not self._droppable
         choices: list[_Choice] = []
         for number, variant, domain in possible:
+            self.size += len(variant.starts)
             taken = kept if sure else self.model.new_bool_var("")
             choices.append(_Choice(number, variant, taken))
             within = self.model.add_linear_expression_in_domain(start, domain)
@@ -206,6 +216,7 @@ class ScheduleModel:
         ]
         sequence = Sequence(problem=self.problem, machine=index, nodes=nodes)
         sequence.add_to(self.model)
+        self.size += len(sequence.arcs)
         self.sequences.append(sequence)
 
     def _node(self, operation: Operation, machine: int) -> Node:

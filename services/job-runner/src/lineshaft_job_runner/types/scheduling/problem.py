@@ -32,6 +32,8 @@ class Mode:
     windows: Windows
     """When all that it needs is at work."""
     interruptible: bool
+    allowed: tuple[Variant, ...] | None = None
+    """Where it may start, if that is not what its windows say."""
 
     @property
     def resource(self) -> int:
@@ -41,6 +43,8 @@ class Mode:
     @cached_property
     def variants(self) -> tuple[Variant, ...]:
         """Starts by elapsed time."""
+        if self.allowed is not None:
+            return self.allowed
         return self.windows.variants(self.work, interruptible=self.interruptible)
 
 

@@ -3,13 +3,15 @@
 import math
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lineshaft_contracts.scheduling import Objective
 from ortools.sat.python import cp_model
 
+from lineshaft_job_runner.types.scheduling.bounds import bounds, floor_of
 from lineshaft_job_runner.types.scheduling.compaction import compact
-from lineshaft_job_runner.types.scheduling.goals import goal, hint_goal
+from lineshaft_job_runner.types.scheduling.folding import fold
+from lineshaft_job_runner.types.scheduling.goals import goal
 from lineshaft_job_runner.types.scheduling.model import ScheduleModel
 from lineshaft_job_runner.types.scheduling.objectives import asked, value
 from lineshaft_job_runner.types.scheduling.problem import Problem, Schedule
@@ -17,6 +19,7 @@ from lineshaft_job_runner.types.scheduling.problem import Problem, Schedule
 MEMORY_MEBIBYTES_MAX = 1_536
 STAGE_SHARE = 0.6
 """Of the time that is left, for an objective that others follow."""
+PROBED_SIZE_MAX = 5_000
 SOLVED = (cp_model.OPTIMAL, cp_model.FEASIBLE)
 
 
@@ -103,39 +106,97 @@ def new_solver(problem: Problem, seconds: float) -> cp_model.CpSolver:
 
 def search(problem: Problem, first: Schedule | None, *, deadline: float, watch: Watch) -> Found:
     """Improve a first schedule, or find one, until `deadline` of the monotonic clock."""
-    schedule_model = ScheduleModel(problem)
-    model, schedule = schedule_model.model, first
-    goals: list[tuple[Objective, cp_model.IntVar]] = []
+    space, schedule = _Space(problem), first
     stages: list[Stage] = []
     objectives = asked(problem.parameters)
     for number, objective in enumerate(objectives, start=1):
-        goals.append((objective, goal(schedule_model, objective)))
-        model.clear_hints()
-        if schedule is not None:
-            schedule_model.hint(schedule)
-            for known, variable in goals:
-                hint_goal(schedule_model, variable, known, schedule)
-        model.minimize(goals[-1][1])
+        space.minimise(objective, schedule)
+        lowest = floor_of(problem, space.bounds, objective)
+        if schedule is not None and value(problem, schedule, objective) == lowest:
+            stages.append(Stage(objective=objective, value=lowest, bound=lowest))
+            space.keep(objective, lowest)
+            continue
         seconds = deadline - time.monotonic()
         if watch.stopped or (seconds <= 0 and schedule is None):
             break
         seconds *= 1.0 if number == len(objectives) else STAGE_SHARE
         solver = new_solver(problem, seconds)
-        status = _solve(model, solver, watch, objective)
+        if space.is_large:
+            solver.parameters.cp_model_probing_level = 0
+        status = _solve(space.model, solver, watch, objective)
         if status == cp_model.INFEASIBLE:
             if schedule is not None:
                 raise RuntimeError("the model refuses a schedule that keeps every rule")
             return Found(schedule=None, stages=(), infeasible=True)
         if status in SOLVED:
-            better = compact(problem, schedule_model.schedule(solver))
-            schedule = better
+            schedule = compact(problem, space.schedule(solver))
         if schedule is None:
             break
         reached = value(problem, schedule, objective)
-        bound = math.ceil(solver.best_objective_bound - 1e-6)
-        stages.append(Stage(objective=objective, value=reached, bound=min(bound, reached)))
-        model.add(goals[-1][1] <= reached)
-    return Found(schedule=schedule, stages=tuple(stages), infeasible=False)
+        bound = space.from_model(objective, math.ceil(solver.best_objective_bound - 1e-6))
+        stages.append(Stage(objective=objective, value=reached, bound=max(bound, lowest)))
+        space.keep(objective, reached)
+    return Found(schedule=schedule, stages=_final(problem, schedule, stages), infeasible=False)
+
+
+def _final(problem: Problem, schedule: Schedule | None, stages: list[Stage]) -> tuple[Stage, ...]:
+    """Measure the last schedule: a later stage can have improved what was not proven before."""
+    if schedule is None:
+        return ()
+    return tuple(
+        replace(stage, value=reached, bound=min(stage.bound, reached))
+        for stage in stages
+        for reached in (value(problem, schedule, stage.objective),)
+    )
+
+
+class _Space:
+    """The model that is searched: in working time where that is possible, else in elapsed time."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self.bounds = bounds(problem)
+        self._folded = fold(problem)
+        self._schedule_model = ScheduleModel(self._folded.problem if self._folded else problem)
+        self._goals: dict[Objective, cp_model.IntVar] = {}
+        self.model = self._schedule_model.model
+
+    @property
+    def is_large(self) -> bool:
+        """Whether probing, which tries every variable before the search, would take too long."""
+        return self._schedule_model.size > PROBED_SIZE_MAX
+
+    def minimise(self, objective: Objective, schedule: Schedule | None) -> None:
+        """Turn to the next objective, and hint the schedule to begin from."""
+        windows = self._folded.windows if self._folded else None
+        self._goals[objective] = goal(self._schedule_model, objective, windows)
+        self.model.clear_hints()
+        if schedule is not None:
+            self._schedule_model.hint(self._folded.fold(schedule) if self._folded else schedule)
+            for known, variable in self._goals.items():
+                reached = value(self._problem, schedule, known)
+                self.model.add_hint(variable, self._to_model(known, reached))
+        self.model.minimize(self._goals[objective])
+
+    def keep(self, objective: Objective, reached: int) -> None:
+        """Never get worse in an objective again."""
+        self.model.add(self._goals[objective] <= self._to_model(objective, reached))
+
+    def schedule(self, solver: cp_model.CpSolver) -> Schedule:
+        """Read what was found, in elapsed time."""
+        found = self._schedule_model.schedule(solver)
+        return self._folded.unfold(found, self._problem) if self._folded else found
+
+    def _to_model(self, objective: Objective, ticks: int) -> int:
+        if self._folded is None or objective is not Objective.MAKESPAN:
+            return ticks
+        return self._folded.windows.worked(ticks)
+
+    def from_model(self, objective: Objective, ticks: int) -> int:
+        """Translate a bound of the model into elapsed ticks."""
+        if self._folded is None or objective is not Objective.MAKESPAN:
+            return ticks
+        return self._folded.elapsed(ticks)
 
 
 def _solve(
