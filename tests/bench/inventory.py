@@ -127,14 +127,18 @@ def measure_ours(folder: Path, rounds: int) -> list[dict[str, Any]]:
     for _ in range(rounds):
         began = time.perf_counter()
         sides = read_sides(folder)
-        read = time.perf_counter()
+        read, cpu = time.perf_counter(), time.process_time()
         merged = merge(*sides, policy=ConflictPolicy.MANUAL)
         changes = to_write(merged)
-        compared = time.perf_counter()
+        figures = {
+            "read": read - began,
+            "compare": time.perf_counter() - read,
+            "cpu": time.process_time() - cpu,
+        }
         counts = dict(merged.group_by("decision").len().iter_rows())
         decided = {str(one): counts.get(one, 0) for one in Decision if one in counts}
         decided["delta"] = str(changes["delta"].cast(QUANTITY).sum())
-        found.append({"read": read - began, "compare": compared - read, "found": decided})
+        found.append({**figures, "found": decided})
     return found
 
 
@@ -161,19 +165,18 @@ def compare(rows: int, rounds: int) -> None:
         found = {OURS: measure_ours(folder, rounds)}
         for peer, way in PEERS.items():
             found[peer] = measure_peer(folder, way, rounds)
-    medians: dict[str, tuple[float, float]] = {}
+    medians: dict[str, tuple[float, ...]] = {}
     for way, measured in found.items():
         for number, one in enumerate(measured):
             report.write("inventory", {"way": way, "round": number, "rows": rows, **one})
             if not same(one["found"], found[OURS][0]["found"]):
                 raise RuntimeError(f"{way} decided otherwise: {one['found']}")
-        compared = statistics.median(one["compare"] for one in measured)
-        whole = statistics.median(one["read"] + one["compare"] for one in measured)
-        medians[way] = (compared, whole)
+        times = [(one["compare"], one["cpu"], one["read"] + one["compare"]) for one in measured]
+        medians[way] = tuple(statistics.median(column) for column in zip(*times, strict=True))
     best = medians[OURS]
-    head = ("way", "compare, s", "from files, s", "ours compares", "from files")
+    head = ("way", "compare, s", "its CPU, s", "from files, s", "compare", "CPU", "from files")
     lines = [
-        (way, f"{one[0]:.3f}", f"{one[1]:.3f}", ratio(one[0], best[0]), ratio(one[1], best[1]))
+        (way, *(f"{value:.3f}" for value in one), *map(ratio, one, best))
         for way, one in medians.items()
     ]
     report.show([head, *lines])

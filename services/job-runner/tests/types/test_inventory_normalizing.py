@@ -117,6 +117,21 @@ def test_a_unit_without_conversion_fails_and_is_never_guessed() -> None:
     assert codes(found) == [(1, "unit_unknown"), (2, "unit_ambiguous")]
 
 
+def test_a_new_item_gets_the_unit_that_there_is_a_conversion_to() -> None:
+    packs = UnitConversion(uom="pack10", target_uom="pcs", factor=Decimal(10))
+    film = UnitConversion(item="film", uom="roll", target_uom="kg", factor=Decimal("12.5"))
+    area = UnitConversion(item="film", uom="roll", target_uom="m2", factor=Decimal(80))
+    found = stock(
+        row("bolt", quantity="3", uom="pack10"),
+        row("film", quantity="3", uom="roll"),
+        row("wire", quantity="3", uom="m"),
+        conversions=(packs, film, area),
+    )
+    assert held(found) == {("bolt", "A"): 30, ("wire", "A"): 3}
+    assert found.rows["uom"].to_list() == ["pcs", "m"]
+    assert codes(found) == [(2, "unit_ambiguous")]
+
+
 def test_what_does_not_divide_is_rounded_and_said() -> None:
     dozen = UnitConversion(uom="pcs", target_uom="dozen", factor=Decimal(1), divisor=Decimal(12))
     found = stock(

@@ -331,6 +331,21 @@ async def test_an_entity_of_another_shape_is_named(mes: Plant) -> None:
     assert raised.value.code == "entity_unfit"
 
 
+async def test_many_long_names_do_not_make_the_result_too_large(mes: Plant) -> None:
+    long = {f"{number:03}{'Ä' * 190}": number for number in range(100)}
+    await mes.holds(long)
+    mes.says(
+        "item,location,quantity\n"
+        + "".join(f"{item},A,{quantity + 1}\n" for item, quantity in long.items())
+        + "".join(f"{item},B,?\n" for item in long)
+    )
+    result = await mes.sync(guards={"failed_rows_max": 1_000})
+    assert len(result.model_dump_json()) < 64 * 1024
+    assert (result.decisions, result.counts.failed) == ({D.CONFLICT: 100}, 100)
+    assert len(mes.table("inventory-conflicts.csv")) == 100
+    assert len(mes.table("inventory-failures.csv")) == 100
+
+
 async def test_new_stock_can_be_refused(mes: Plant) -> None:
     await mes.holds({"bolt": 1})
     mes.states({"bolt": 1, "nut": 5})

@@ -16,6 +16,7 @@ class InventorySync(JobType[InventorySyncParameters, InventorySyncResult]):
     parameters = InventorySyncParameters
     result = InventorySyncResult
     timeout_seconds: ClassVar[float] = 1_800.0
+    memory_bytes_max: ClassVar[int | None] = 2 * 1024**3
     example: ClassVar[Mapping[str, Any]] = {
         "sync": "erp-spares",
         "source": {

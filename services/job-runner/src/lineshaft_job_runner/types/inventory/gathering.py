@@ -30,7 +30,8 @@ from lineshaft_job_runner.types.inventory.stating import (
     spelled,
 )
 
-ROWS_MAX = 5_000_000
+ROWS_MAX = 2_000_000
+"""What fits, with everything that is made of it, into the memory of the type."""
 
 
 @dataclass(frozen=True, kw_only=True)

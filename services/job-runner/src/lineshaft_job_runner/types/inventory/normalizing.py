@@ -26,7 +26,8 @@ REASONS: Mapping[str, str] = {
     "time_invalid": f"a time is not {TIME_FORM}",
     "count_in_future": "the stock count lies in the future",
     "unit_unknown": "there is no conversion from this unit to the target's",
-    "unit_ambiguous": "the target has the item in several units, but not at this location",
+    "unit_ambiguous": "the target, or the conversions, have several units for the item, and none "
+    "at this location",
     "duplicate": "another row has the same item and location; `duplicates: sum` adds lots up",
     "counts_differ": "rows that are added up are of different stock counts",
     "part_failed": "another row of the same item and location has failed",
@@ -69,7 +70,8 @@ def normalize(
     frame = frame.with_columns(location=pl.coalesce(default, "location"))
     frame, skipped = _mapped(frame, parameters)
     frame = _read(frame, parameters)
-    frame = convert(_with_target_unit(frame, units), conversions, decimals=parameters.decimals)
+    frame = _with_target_unit(frame, units, conversions)
+    frame = convert(frame, conversions, decimals=parameters.decimals)
     frame = frame.with_columns(code=_first_reason(parameters, now=now))
     if frame.select("item", "location").is_duplicated().any():
         frame = _without_repeats(frame, parameters.duplicates)
@@ -125,28 +127,46 @@ def _read(frame: pl.DataFrame, parameters: InventorySyncParameters) -> pl.DataFr
     )
 
 
-def _with_target_unit(frame: pl.DataFrame, units: pl.DataFrame) -> pl.DataFrame:
-    """Add `target_uom`: that of the same stock, else the one that the item has everywhere."""
+def _with_target_unit(
+    frame: pl.DataFrame, units: pl.DataFrame, conversions: pl.DataFrame
+) -> pl.DataFrame:
+    """Add `target_uom` and whether it is `_ambiguous`.
+
+    It is that of the same stock, else the one that the target has the item in, else, for an item
+    that the target does not know, the one that there is a conversion to.
+    """
     known = units.filter(pl.col("uom").is_not_null())
+    own = known.select("item", "location", target_uom="uom")
     frame = frame.join(
-        known.select("item", "location", target_uom="uom"),
-        on=["item", "location"],
-        how="left",
-        maintain_order="left",
+        own, on=["item", "location"], how="left", maintain_order="left"
     ).with_columns(_ambiguous=pl.lit(value=False))
-    if not frame["target_uom"].null_count() or known.is_empty():
-        return frame
-    by_item = known.group_by("item").agg(
-        item_uom=pl.col("uom").first(), item_uoms=pl.col("uom").n_unique()
+    common = conversions.filter(pl.col("item").is_null())
+    for keys, choices in (
+        (["item"], known.select("item", target_uom="uom")),
+        (["item", "uom"], conversions.filter(pl.col("item").is_not_null())),
+        (["uom"], common),
+    ):
+        if frame["target_uom"].null_count() and not choices.is_empty():
+            frame = _with_choice(frame, choices, keys)
+    return frame
+
+
+def _with_choice(frame: pl.DataFrame, choices: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """Fill in `target_uom` where the choices leave only one."""
+    found = choices.group_by(keys).agg(
+        _choice=pl.col("target_uom").first(), _choices=pl.col("target_uom").n_unique()
     )
-    new = pl.col("target_uom").is_null()
+    open_ = pl.col("target_uom").is_null() & ~pl.col("_ambiguous")
+    several = (pl.col("_choices") > 1).fill_null(value=False)
     return (
-        frame.join(by_item, on="item", how="left", maintain_order="left")
+        frame.join(found, on=keys, how="left", maintain_order="left")
         .with_columns(
-            target_uom=pl.coalesce("target_uom", "item_uom"),
-            _ambiguous=new & (pl.col("item_uoms") > 1).fill_null(value=False),
+            target_uom=pl.when(open_ & ~several)
+            .then(pl.col("_choice"))
+            .otherwise(pl.col("target_uom")),
+            _ambiguous=pl.col("_ambiguous") | (open_ & several),
         )
-        .drop("item_uom", "item_uoms")
+        .drop("_choice", "_choices")
     )
 
 

@@ -1,6 +1,8 @@
 """What a sync answers: decisions counted, the first conflicts, errors and warnings."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import TypeVar
 
 import polars as pl
 from lineshaft_contracts.inventory_sync import (
@@ -11,11 +13,18 @@ from lineshaft_contracts.inventory_sync import (
 )
 from lineshaft_contracts.job_parameters import ERRORS_MAX, Counts, Engine
 from lineshaft_contracts.jobs import Artifact, JobError
+from pydantic import BaseModel
 
 from lineshaft_job_runner.types.inventory.applying import Applied
 from lineshaft_job_runner.types.inventory.comparing import Compared
 from lineshaft_job_runner.types.inventory.merging import KEYS, NOTHING, UNDECIDED
 from lineshaft_job_runner.types.inventory.normalizing import REASONS
+
+LIST_BYTES_MAX = 20_000
+"""Of the conflicts and of the errors that a result shows; the files have all."""
+TEXT_SHOWN = 60
+
+Entry = TypeVar("Entry", bound=BaseModel)
 
 
 def result(
@@ -69,19 +78,36 @@ def result(
 
 def _conflicts(merged: pl.DataFrame) -> tuple[StockConflict, ...]:
     rows = merged.filter(pl.col("decision") == Decision.CONFLICT).sort(KEYS).head(ERRORS_MAX)
-    shown = rows.select(*KEYS, "base", "source", "target")
-    return tuple(StockConflict.model_validate(row) for row in shown.iter_rows(named=True))
+    shown = rows.select(*KEYS, "base", "source", "target").iter_rows(named=True)
+    return _that_fit(StockConflict.model_validate(row) for row in shown)
 
 
 def _errors(failures: pl.DataFrame) -> tuple[JobError, ...]:
-    return tuple(
+    rows = failures.head(ERRORS_MAX).iter_rows(named=True)
+    return _that_fit(
         JobError(
             code=row["code"],
-            message=f"row {row['row'] or '-'}, item {row['item']!r} at {row['location']!r}: "
-            f"{REASONS[row['code']]}",
+            message=f"row {row['row'] or '-'}, item {_shown(row['item'])} at "
+            f"{_shown(row['location'])}: {REASONS[row['code']]}",
         )
-        for row in failures.head(ERRORS_MAX).iter_rows(named=True)
+        for row in rows
     )
+
+
+def _that_fit(values: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Take the first values: a result that is too large would fail the job after its work."""
+    taken: list[Entry] = []
+    size = 0
+    for value in values:
+        size += len(value.model_dump_json())
+        if size > LIST_BYTES_MAX:
+            break
+        taken.append(value)
+    return tuple(taken)
+
+
+def _shown(text: str | None) -> str:
+    return repr(text if text is None else text[:TEXT_SHOWN])
 
 
 def _warnings(parameters: InventorySyncParameters, compared: Compared) -> tuple[str, ...]:
