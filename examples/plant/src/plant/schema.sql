@@ -74,3 +74,47 @@ CREATE TABLE IF NOT EXISTS downtime (
     finished_at timestamptz,
     PRIMARY KEY (work_unit, started_at)
 );
+-- What the planner works with.
+CREATE TABLE IF NOT EXISTS order_options (
+    order_id text PRIMARY KEY REFERENCES orders,
+    finish text NOT NULL,
+    priority integer NOT NULL
+);
+CREATE TABLE IF NOT EXISTS machines (
+    machine text PRIMARY KEY,
+    calendar text NOT NULL,
+    slots integer NOT NULL,
+    efficiency double precision NOT NULL,
+    changeover text
+);
+CREATE TABLE IF NOT EXISTS routing_steps (
+    product text NOT NULL,
+    position integer NOT NULL,
+    operation text NOT NULL,
+    machine text NOT NULL REFERENCES machines,
+    setup_minutes double precision NOT NULL,
+    seconds_per_piece double precision NOT NULL,
+    interruptible boolean NOT NULL,
+    PRIMARY KEY (product, position, machine)
+);
+CREATE TABLE IF NOT EXISTS working_shifts (
+    calendar text NOT NULL,
+    weekday integer NOT NULL,
+    starts text NOT NULL,
+    ends text NOT NULL,
+    break_starts text,
+    break_ends text,
+    PRIMARY KEY (calendar, weekday, starts)
+);
+CREATE TABLE IF NOT EXISTS holidays (
+    calendar text NOT NULL,
+    day date NOT NULL,
+    PRIMARY KEY (calendar, day)
+);
+CREATE TABLE IF NOT EXISTS changeovers (
+    matrix text NOT NULL,
+    from_group text NOT NULL,
+    to_group text NOT NULL,
+    minutes double precision NOT NULL,
+    PRIMARY KEY (matrix, from_group, to_group)
+);

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
+from plant import planning
 from plant.booking import STATEMENTS
 from plant.calendar import SHIFT, Shift, next_shift
 from plant.event import PlantEvent
@@ -67,6 +68,7 @@ class Store:
             for shift in shifts:
                 await _book(connection, shift, simulate(shift), published_at=shift.end)
             await _seed_planned_orders(connection, shifts[-1].end)
+            await _seed_planning(connection)
         return True
 
     async def open_shift(self, now: datetime) -> Shift:
@@ -175,4 +177,37 @@ async def _seed_planned_orders(connection: "Connection", after: datetime) -> Non
         "INSERT INTO orders (order_id, product, line, quantity, due_at, state) "
         "VALUES ($1, $2, $3, $4, $5, 'planned')",
         rows,
+    )
+
+
+async def _seed_planning(connection: "Connection") -> None:
+    await connection.executemany(
+        "INSERT INTO order_options (order_id, finish, priority) VALUES ($1, $2, $3)",
+        [(f"JO-P{n + 1:03}", *planning.options(n)) for n in range(PLANNED_ORDERS)],
+    )
+    await connection.executemany(
+        "INSERT INTO machines (machine, calendar, slots, efficiency, changeover) "
+        "VALUES ($1, $2, $3, $4, $5)",
+        [
+            (name, planning.CALENDAR, slots, efficiency, planning.MATRIX if changes else None)
+            for name, slots, efficiency, changes in planning.MACHINES
+        ],
+    )
+    await connection.executemany(
+        "INSERT INTO routing_steps (product, position, operation, machine, setup_minutes, "
+        "seconds_per_piece, interruptible) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        planning.STEPS,
+    )
+    await connection.executemany(
+        "INSERT INTO working_shifts (calendar, weekday, starts, ends, break_starts, break_ends) "
+        "VALUES ($1, $2, $3, $4, $5, $6)",
+        list(planning.shifts()),
+    )
+    await connection.executemany(
+        "INSERT INTO holidays (calendar, day) VALUES ($1, $2)",
+        [(planning.CALENDAR, day) for day in planning.HOLIDAYS],
+    )
+    await connection.executemany(
+        "INSERT INTO changeovers (matrix, from_group, to_group, minutes) VALUES ($1, $2, $3, $4)",
+        [(planning.MATRIX, *change) for change in planning.CHANGEOVERS],
     )
