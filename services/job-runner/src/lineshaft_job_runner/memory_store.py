@@ -143,6 +143,10 @@ class MemoryStore:
         """Nothing waits beyond its deadline."""
         return 0
 
+    async def catch_up(self) -> int:
+        """Nothing is cancelled before it came."""
+        return 0
+
     async def rescue(self) -> int:
         """Nothing is lost."""
         self.calls.append("rescue")

@@ -47,6 +47,10 @@ class Store(EndStore, Protocol):
         """End what waits although its deadline has passed."""
         ...
 
+    async def catch_up(self) -> int:
+        """Cancel what came after its cancellation."""
+        ...
+
     async def rescue(self) -> int:
         """Take jobs from silent workers."""
         ...
@@ -207,6 +211,7 @@ class Runner:
         """
         await self._store.promote()
         await self._store.expire()
+        await self._store.catch_up()
         if self._beats.up_to_date:
             await self._store.rescue()
         self._ready.set()

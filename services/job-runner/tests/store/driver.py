@@ -26,7 +26,7 @@ WAIT, WORK = "trial.wait", "trial.work"
 LEASE_SECONDS = 60.0
 TABLES = """
 jobs, job_history, job_keys, job_dependencies, job_limits, job_audit, job_records,
-outbox_batches
+job_cancellations, outbox_batches
 """
 NOT_YET = JobError(code="not_yet", message="")
 NEVER = JobError(code="never", message="", retryable=False)

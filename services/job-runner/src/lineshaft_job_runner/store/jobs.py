@@ -22,7 +22,7 @@ from lineshaft_job_runner.job import (
     Outcome,
     ProgressUpdate,
 )
-from lineshaft_job_runner.store import accepting, claiming, ending, returning
+from lineshaft_job_runner.store import accepting, cancelling, claiming, ending, returning
 from lineshaft_job_runner.store.ending import ref
 
 DUE_MAX = 1_000
@@ -239,20 +239,12 @@ class JobStore:
     async def cancel(self, job_id: UUID, *, tenant: str) -> bool:
         """Cancel a waiting job at once, or ask a running one to stop; False when it has ended."""
         async with self.transaction() as connection:
-            row = await connection.fetchrow(
-                """
-                UPDATE jobs SET cancel_requested = true WHERE id = $1 AND tenant = $2
-                RETURNING state::text AS state
-                """,
-                job_id,
-                tenant,
-            )
-            if row is None:
-                return False
-            if row["state"] != JobState.RUNNING:
-                await ending.end(connection, [Ending(job_id=job_id, state=JobState.CANCELLED)])
-            await connection.execute("SELECT pg_notify($1, 'cancel')", CHANNEL)
-        return True
+            return await cancelling.cancel(connection, job_id, tenant=tenant)
+
+    async def catch_up(self) -> int:
+        """Cancel the jobs that came after their cancellation."""
+        async with self.transaction() as connection:
+            return await cancelling.catch_up(connection)
 
 
 def _ending(outcome: Outcome, *, cancelled: bool, late: bool) -> Ending | None:
