@@ -13,6 +13,7 @@ BENCHES = {
     "submissions": "HTTP submissions per second through one gateway process",
     "batch": "rows merged per second by batch.apply, beside executemany and one COPY",
     "backlog": "cost of a claim while 1,000 and 1,000,000 jobs wait",
+    "backup": "seconds of a backup that is restored and compared, beside pg_dump and pg_restore",
     "email": "mails per second of email.send, beside django-post_office and smtplib",
     "inventory": "seconds of inventory.sync to compare two stocks, beside pandas and a loop",
     "open_transaction": "jobs per second and dead rows beside an open reading transaction",
