@@ -3,6 +3,7 @@
 import base64
 import csv
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,7 @@ WORDS: Mapping[str, str] = {
     FAILED: "failed",
 }
 MESSAGE_CHARACTERS_MAX = 200
+UNSAFE = re.compile(r"(?:^|\n)[=+\-@\t\r]")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection)."""
 
@@ -40,9 +42,6 @@ class Failure:
 
     code: str
     message: str
-
-
-NONE = Failure("", "")
 
 
 class ItemError(Exception):
@@ -171,18 +170,16 @@ class OutcomeFile:
         """Write the lines of a chunk; `keys` has a tuple for each item, of what `begin` named."""
         size = len(outcomes.letters)
         self.rows += size
-        failures = [outcomes.failures.get(place, NONE) for place in range(size)]
         # By column: a line is made for each of millions of items.
         columns: list[Iterable[Any]] = [
             range(first + 1, first + size + 1),
             *zip(*keys, strict=True),
             [WORDS[letter] for letter in outcomes.letters],
-            [failure.code for failure in failures],
-            [failure.message for failure in failures],
+            *_told(outcomes, size),
         ]
         if self._kind is OutcomeFormat.CSV:
-            columns = [columns[0], *map(_cells, columns[1:])]
-            self._csv.writerows(zip(*columns, strict=True))
+            made = [_cells(one) if number else one for number, one in enumerate(columns)]
+            self._csv.writerows(zip(*made, strict=True))
             return
         for line in zip(*columns, strict=True):
             named = dict(zip(self._names, line, strict=True))
@@ -191,8 +188,21 @@ class OutcomeFile:
             self._file.write(json.dumps(named, ensure_ascii=False, default=str) + "\n")
 
 
-def _cells(column: Iterable[Any]) -> list[Any]:
-    return [_safe(cell) if isinstance(cell, str) else cell for cell in column]
+def _told(outcomes: Outcomes, size: int) -> tuple[list[str], list[str]]:
+    """Return the codes and the messages, empty for what did not fail."""
+    codes, messages = [""] * size, [""] * size
+    for place, failure in outcomes.failures.items():
+        codes[place], messages[place] = failure.code, failure.message
+    return codes, messages
+
+
+def _cells(column: Iterable[Any]) -> Iterable[Any]:
+    cells = list(column)
+    if set(map(type, cells)) == {str}:
+        joined = "\n".join(cells)
+        if joined.isascii() and not UNSAFE.search(joined):
+            return cells
+    return [_safe(cell) if isinstance(cell, str) else cell for cell in cells]
 
 
 def _safe(cell: str) -> str:

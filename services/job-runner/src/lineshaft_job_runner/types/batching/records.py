@@ -14,6 +14,8 @@ from lineshaft_job_runner.job_type import PermanentError, Rows
 from lineshaft_job_runner.types.batching.outcomes import Failure
 
 LINE_BYTES_MAX = 1024**2
+CHUNK_BYTES_MAX = 32 * 1024**2
+"""A chunk ends early when its lines have more; the same lines make the same chunks."""
 
 Record = tuple[Any, ...] | dict[str, Any]
 """Values in the order of the header, or members by name."""
@@ -121,7 +123,8 @@ class _FileRecords:
         self._size = size
         packed = name.lower().endswith(".gz")
         self._file = gzip.GzipFile(fileobj=file) if packed else file
-        self._digest = hashlib.sha256()
+        self._kept: list[bytes] = []
+        self._bytes = 0
         self.line = 0
 
     async def take(self, most: int) -> RecordChunk:
@@ -144,12 +147,18 @@ class _FileRecords:
         if len(line) > LINE_BYTES_MAX:
             raise _unreadable(f"line {self.line + 1} has more than {LINE_BYTES_MAX} bytes")
         self.line += 1
-        self._digest.update(line)
+        self._kept.append(line)
+        self._bytes += len(line)
         return line
 
+    @property
+    def _is_full(self) -> bool:
+        return self._bytes > CHUNK_BYTES_MAX
+
     def _finish(self, chunk: RecordChunk) -> RecordChunk:
-        chunk.digest = self._digest.hexdigest()
-        self._digest = hashlib.sha256()
+        chunk.digest = hashlib.sha256(b"".join(self._kept)).hexdigest()
+        self._kept.clear()
+        self._bytes = 0
         return chunk
 
 
@@ -166,7 +175,7 @@ class JsonLines(_FileRecords):
 
     def _take(self, most: int) -> RecordChunk:
         chunk = RecordChunk()
-        while len(chunk.records) < most and (line := self._read_line()):
+        while len(chunk.records) < most and not self._is_full and (line := self._read_line()):
             try:
                 text = line.decode().strip()
                 if not text:
@@ -206,7 +215,7 @@ class CsvLines(_FileRecords):
 
     def _take(self, most: int) -> RecordChunk:
         chunk, width = RecordChunk(), len(self.header or ())
-        while len(chunk.records) < most:
+        while len(chunk.records) < most and not self._is_full:
             try:
                 row = next(self._rows, None)
             except csv.Error as error:

@@ -10,10 +10,10 @@ from lineshaft_contracts.batches import BatchOperation, TableChange
 from lineshaft_job_runner.job_data import Entity
 from lineshaft_job_runner.job_type import ColumnType, PermanentError
 from lineshaft_job_runner.source_values import EXPECTED, READERS
+from lineshaft_job_runner.types.batching.columns import TEXT_CHARACTERS_MAX, typed_column
 from lineshaft_job_runner.types.batching.outcomes import Failure, ItemError
 from lineshaft_job_runner.types.batching.records import Record, RecordChunk, Records
 
-TEXT_CHARACTERS_MAX = 1024**2
 TRUE = frozenset({"true", "t", "1"})
 FALSE = frozenset({"false", "f", "0"})
 
@@ -47,12 +47,15 @@ class Shape:
         self._fields: tuple[str, ...] = ()
         self._picked: tuple[int, ...] = ()
         self._converts: tuple[Convert, ...] = ()
+        self._kinds: tuple[ColumnType, ...] = ()
         self._key_at: tuple[int, ...] = ()
         if records.header is not None:
             self._settle(records.header)
 
     def convert(self, chunk: RecordChunk) -> RowChunk:
         """Convert the items of a chunk; a key that came before in the batch is a failure."""
+        if (whole := self._whole(chunk)) is not None:
+            return whole
         made = RowChunk(digest=chunk.digest, failures=dict(chunk.failures))
         nobody = (None,) * len(self._entity.key)
         for place, record in enumerate(chunk.records):
@@ -72,6 +75,43 @@ class Shape:
             made.rows.append(row)
             made.places.append(place)
         return made
+
+    def _whole(self, chunk: RecordChunk) -> RowChunk | None:
+        """Convert a chunk by columns; None when any item has a fault, or is the first of all."""
+        if chunk.failures or not chunk.records or not self.columns:
+            return None
+        try:
+            columns = self._columns(chunk.records)
+        except (ValueError, KeyError, TypeError, InvalidOperation, OverflowError):
+            return None
+        of_key = [columns[at] for at in self._key_at]
+        keys = list(zip(*of_key, strict=True))
+        if len(set(keys)) < len(keys) or not self._seen.isdisjoint(keys):
+            return None
+        if any(type(None) in set(map(type, column)) for column in of_key):
+            return None
+        self._seen.update(keys)
+        rows = list(zip(*columns, strict=True))
+        return RowChunk(rows=rows, places=list(range(len(rows))), keys=keys, digest=chunk.digest)
+
+    def _columns(self, records: Sequence[Any]) -> list[Sequence[Any]]:
+        """Return typed columns; raises when any value of any item does not fit."""
+        if self._header is not None:
+            given: list[Sequence[Any]] = list(zip(*records, strict=True))
+            given = [given[at] for at in self._picked]
+            if self._is_text:
+                given = [[v or None for v in one] if "" in one else one for one in given]
+        else:
+            if self._is_closed and max(map(len, records)) > len(self._fields):
+                raise ValueError
+            given = [[record[name] for record in records] for name in self._fields]
+        for name in self._add:
+            if None in given[self.columns.index(name)]:
+                raise ValueError
+        return [
+            typed_column(self._kinds[at], column, self._converts[at])
+            for at, column in enumerate(given)
+        ]
 
     def _settle(self, fields: Sequence[str]) -> None:
         """Choose the columns: those of the request, else those that the items have."""
@@ -100,6 +140,7 @@ class Shape:
             self._picked = tuple(self._position(name) for name in self._fields)
         readers = FROM_TEXT if self._is_text else FROM_JSON
         self._converts = tuple(readers[entity.columns[name]] for name in given)
+        self._kinds = tuple(entity.columns[name] for name in given)
         self._key_at = tuple(given.index(name) for name in entity.key)
 
     def _position(self, name: str) -> int:
@@ -138,7 +179,7 @@ class Shape:
             values = [record[name] for name in self._fields]
         except KeyError as error:
             raise ItemError("item_field_missing", f"the item has no field {error}") from None
-        if len(record) > len(values) and not self._change.columns and not self._is_keyed:
+        if self._is_closed and len(record) > len(values):
             unknown = next(name for name in record if name not in self._fields)
             raise ItemError(
                 "item_field_unknown",
@@ -147,9 +188,9 @@ class Shape:
         return values
 
     @property
-    def _is_keyed(self) -> bool:
-        """Whether only the key counts, and what else an item has does not."""
-        return self._change.operation is BatchOperation.DELETE
+    def _is_closed(self) -> bool:
+        """Whether items have these fields and no others, for nobody said which ones count."""
+        return not self._change.columns and self._change.operation is not BatchOperation.DELETE
 
     def _value_error(self, values: Sequence[Any]) -> ItemError:
         for name, convert, value in zip(self.columns, self._converts, values, strict=True):

@@ -164,7 +164,7 @@ class TableBatch:
         digest, batch = f"{self._work}:{chunk.digest}", self._batch
         noted = await transaction.claim(batch, part, digest)
         if noted is not None and noted.digest != digest:
-            self._check_same_work(noted, part)
+            self._check_same_work(noted)
             # What the query gives has changed since; these operations may be repeated.
             batch = f"{batch}~{chunk.digest[:32]}"
             noted = await transaction.claim(batch, part, digest)
@@ -235,13 +235,13 @@ class TableBatch:
             "With dry_run the outcome of each item is written to a file",
         )
 
-    def _check_same_work(self, noted: Noted, part: int) -> None:
+    def _check_same_work(self, noted: Noted) -> None:
         if noted.digest.partition(":")[0] != self._work or self._change.add:
-            first = part * self._change.chunk_rows
             raise PermanentError(
                 "batch_changed",
-                f"items {first + 1} and following of batch {self._batch!r} were applied before, "
-                "but they, or what is done with them, differ now: use another batch_id",
+                f"items {self._tally.items + 1} and following of batch {self._batch!r} were "
+                "applied before, but they, or what is done with them, differ now: use another "
+                "batch_id",
             )
 
 
