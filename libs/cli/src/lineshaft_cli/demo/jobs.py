@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lineshaft_cli.api import Api
-from lineshaft_cli.demo import backups, mails
+from lineshaft_cli.demo import backups, mails, schedules
 from lineshaft_cli.demo.checks import DemoError, expect
 
 WAIT_SECONDS = 120.0
@@ -66,6 +66,7 @@ def submissions(shift: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "batch_id": "goods-receipt-4711",
             "file_name": "goods-receipt",
         },
+        "production.schedule": schedules.submission(shift),
         "quality.analyze": {
             "chart": "xbar-r",
             "measurements": {
@@ -204,6 +205,7 @@ CHECKS = {
     "data.export": check_export,
     "inventory.sync": check_sync,
     "batch.apply": check_batch,
+    "production.schedule": schedules.check,
     "quality.analyze": check_analysis,
     "email.send": mails.check,
     "system.backup": backups.check,
