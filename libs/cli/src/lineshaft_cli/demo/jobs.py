@@ -58,14 +58,7 @@ def submissions(shift: dict[str, Any]) -> dict[str, dict[str, Any]]:
             ],
             "policy": "source_wins",
         },
-        "batch.apply": {
-            "table": {"source": "mes", "entity": "lots", "operation": "upsert"},
-            "items": [_lot(number) for number in range(1, LOTS + 1)]
-            + [_lot(LOTS + 1, order_id="MO-NONE")],
-            "mode": "continue_on_error",
-            "batch_id": "goods-receipt-4711",
-            "file_name": "goods-receipt",
-        },
+        "batch.apply": _goods_receipt(),
         "production.schedule": schedules.submission(shift),
         "quality.analyze": {
             "chart": "xbar-r",
@@ -79,6 +72,17 @@ def submissions(shift: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "title": "Piston ring diameter",
             "unit": "mm",
         },
+    }
+
+
+def _goods_receipt() -> dict[str, Any]:
+    lots = [_lot(number) for number in range(1, LOTS + 1)]
+    return {
+        "table": {"source": "mes", "entity": "lots", "operation": "upsert"},
+        "items": [*lots, _lot(LOTS + 1, order_id="MO-NONE")],
+        "mode": "continue_on_error",
+        "batch_id": "goods-receipt-4711",
+        "file_name": "goods-receipt",
     }
 
 
