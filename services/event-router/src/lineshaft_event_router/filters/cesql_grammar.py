@@ -44,7 +44,7 @@ class _Parser:
     def __init__(self, expression: str) -> None:
         self._tokens = list[Token]()
         for token in tokens(expression):
-            if len(self._tokens) > TOKENS_MAX:
+            if len(self._tokens) >= TOKENS_MAX:
                 raise CesqlSyntaxError(
                     f"more than {TOKENS_MAX} words", position=token.start, code="cesql_too_large"
                 )

@@ -33,9 +33,7 @@ def read_filters(
     try:
         filters = FILTERS.validate_python(raw)
     except ValidationError as error:
-        raise _refused(
-            [_shape_problem(one, at) for one in error.errors(include_url=False)]
-        ) from None
+        raise _refused(_shape_problems(error, at)) from None
     problems = check_filters(filters, types=types, at=at)
     if problems:
         raise _refused(problems)
@@ -94,6 +92,20 @@ def _check(
             inner: Sequence[Filter] = one.value
             for index, each in enumerate(inner):
                 yield from _check(each, wanted, narrowed, (*here, index))
+
+
+def _shape_problems(error: ValidationError, at: Location) -> list[FieldProblem]:
+    """Tell what is wrong with the shape; a list with a wrong element is not wrong itself."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    places = [one["loc"] for one in errors]
+    return [
+        _shape_problem(one, at)
+        for one in errors
+        if not any(
+            len(other) > len(one["loc"]) and other[: len(one["loc"])] == one["loc"]
+            for other in places
+        )
+    ]
 
 
 def _shape_problem(error: Any, at: Location) -> FieldProblem:

@@ -1,7 +1,7 @@
 """The subscriptions to one event type of one tenant, by the keys they are found by."""
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from lineshaft_event_router.filters.cesql_values import Failure, primitive, to_integer
@@ -14,11 +14,13 @@ Condition: TypeAlias = tuple[frozenset[str], Predicate]
 Drawer: TypeAlias = dict[Condition, dict[K, None]]
 """Subscriptions that are found by one key, those with equal conditions together."""
 Path: TypeAlias = tuple[str, ...]
-Values: TypeAlias = dict[Path, Sequence[Any]]
+Values: TypeAlias = dict[Path, Collection[Any]]
 """The plain values of one event's payload by their path, as far as somebody asked for them."""
 
 NEW_PLACE_WEIGHT = 2.0
 """A place that is not looked at yet costs every event a look."""
+OPENED_MANY = 16
+"""From so many drawers on, it pays to remember what was evaluated."""
 SHORT_END_WEIGHT = 20.0
 """By the length of a beginning or end: all sources of a tenant begin with its name."""
 _WEIGHTS = {
@@ -134,9 +136,32 @@ class Shelf(Generic[K]):
         self, event: Event, topics: frozenset[str], values: Values, found: dict[K, None]
     ) -> None:
         """Add the keys of the subscriptions that want an event."""
-        for drawer in self._opened(event, topics, values):
+        opened = self._opened(event, topics, values)
+        if len(opened) > OPENED_MANY:
+            self._collect_once(opened, event, topics, found)
+            return
+        for drawer in opened:
             for (wanted, predicate), keys in drawer.items():
                 if (not wanted or not wanted.isdisjoint(topics)) and predicate(event):
+                    found.update(keys)
+
+    def _collect_once(
+        self,
+        opened: Iterable[Drawer[K]],
+        event: Event,
+        topics: frozenset[str],
+        found: dict[K, None],
+    ) -> None:
+        """Do the same, but evaluate what is found by several keys of the event only once."""
+        verdicts: dict[Condition, bool] = {}
+        for drawer in opened:
+            for condition, keys in drawer.items():
+                verdict = verdicts.get(condition)
+                if verdict is None:
+                    wanted, predicate = condition
+                    verdict = not wanted or not wanted.isdisjoint(topics)
+                    verdict = verdicts[condition] = verdict and predicate(event)
+                if verdict:
                     found.update(keys)
 
     def _opened(  # noqa: C901, PLR0912 - the innermost loop, where a call more is 5 % of it
@@ -168,11 +193,12 @@ class Shelf(Generic[K]):
         if self._topics:
             opened += [self._topics[one] for one in topics if one in self._topics]
         for look, where, bounds, drawers in self._ranges:
-            for number in _numbers(look, where, event, values):
+            numbers = _numbers(look, where, event, values)
+            if numbers:
                 if look in _ABOVE:
-                    met = bounds[: bisect_right(bounds, number)]
+                    met = bounds[: bisect_right(bounds, max(numbers))]
                 else:
-                    met = bounds[bisect_left(bounds, number) :]
+                    met = bounds[bisect_left(bounds, min(numbers)) :]
                 opened += [drawers[bound] for bound in met]
         return opened
 
@@ -187,7 +213,7 @@ def _place(key: Key) -> tuple[Look, Any]:
     return key.look, key.place
 
 
-def _numbers(look: Look, where: Any, event: Event, values: Values) -> Iterable[Any]:
+def _numbers(look: Look, where: Any, event: Event, values: Values) -> Collection[Any]:
     """Return the numbers of an event that ranges at a place speak of."""
     if look is Look.PAYLOAD_ABOVE or look is Look.PAYLOAD_BELOW:
         if where not in values:
@@ -207,18 +233,18 @@ def _drop(drawer: Drawer[K], condition: Condition, key: K) -> None:
         del drawer[condition]
 
 
-def _values_at(value: Any, path: Path) -> Sequence[Any]:
-    """Return the plain values of the payload at a path, through any arrays on the way."""
+def _values_at(value: Any, path: Path) -> Collection[Any]:
+    """Return the different plain values of the payload at a path, through arrays on the way."""
     for depth, name in enumerate(path):
         if value.__class__ is not dict:
-            return _gathered(value, path, depth) if value.__class__ is list else ()
+            return set(_gathered(value, path, depth)) if value.__class__ is list else ()
         value = value.get(name)
     if value.__class__ in _PLAIN:
         return (value,)
-    return _gathered(value, path, len(path)) if value.__class__ is list else ()
+    return set(_gathered(value, path, len(path))) if value.__class__ is list else ()
 
 
-def _gathered(array: Any, path: Path, depth: int) -> Sequence[Any]:
+def _gathered(array: Any, path: Path, depth: int) -> list[Any]:
     """Return the plain values below an array that is reached by so many names of a path."""
     name = path[depth] if depth < len(path) else None
     gathered = list[Any]()
