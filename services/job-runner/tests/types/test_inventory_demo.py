@@ -5,7 +5,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from lineshaft_cli.demo.jobs import check_sync, submissions
+from lineshaft_cli.demo import stocks
 from lineshaft_contracts.inventory_sync import Decision, InventorySyncParameters
 from lineshaft_job_runner.sources import SourcesFile
 from lineshaft_job_runner.types.inventory_sync import InventorySync
@@ -23,8 +23,7 @@ async def test_the_demo_books_each_delivery_once(postgres_url: str, tmp_path: Pa
     async with connect(postgres_url) as store:
         await store.seed(past_shifts(datetime.now(UTC)))
     file = SourcesFile.load(PLANT / "sources.yaml")
-    shift = {"started_at": "2026-11-25T06:00:00Z", "finished_at": "2026-11-25T14:00:00Z"}
-    parameters = InventorySyncParameters.model_validate(submissions(shift)["inventory.sync"])
+    parameters = InventorySyncParameters.model_validate(stocks.submission())
     for booked in (12, 0):
         context = PlantContext(tmp_path, file, postgres_url)
         context.job_id = f"00000000-0000-7000-8000-{booked:012}"
@@ -32,7 +31,7 @@ async def test_the_demo_books_each_delivery_once(postgres_url: str, tmp_path: Pa
         assert result.decisions.get(Decision.SOURCE_WON, 0) == booked
         job = {"result": result.model_dump(mode="json")}
         files = [tmp_path / artifact.name for artifact in result.artifacts]
-        assert f"{booked} deliveries booked" in check_sync(job, files)
+        assert f"{booked} deliveries booked" in stocks.check(job, files)
     connection = await asyncpg.connect(postgres_url)
     differ = (
         "SELECT count(*) FROM stock JOIN erp_stock ON article = material "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lineshaft_cli.api import Api
-from lineshaft_cli.demo import backups, mails, schedules
+from lineshaft_cli.demo import backups, mails, schedules, stocks
 from lineshaft_cli.demo.checks import DemoError, expect
 
 WAIT_SECONDS = 120.0
@@ -17,10 +17,6 @@ POLL_SECONDS = 0.3
 PISTON_RINGS = {"center": 74.001176, "lower": 73.988048, "upper": 74.014304}
 """X-bar chart of the first 25 samples, computed by R's qcc: the piston rings of Montgomery."""
 TOLERANCE = 2e-5
-
-SPARE_PARTS = 240
-RECEIVED = 12
-"""Deliveries of 10 pieces each that only the plant's ERP knows of."""
 
 LOTS = 200
 """Lots of one goods receipt; one more is of an order that the plant does not have."""
@@ -42,22 +38,7 @@ def submissions(shift: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "format": "parquet",
             "file_name": "orders",
         },
-        "inventory.sync": {
-            "sync": "erp-spares",
-            "source": {
-                "kind": "query",
-                "source": "mes",
-                "query": "erp_stock",
-                "columns": {"item": "article", "location": "storage", "uom": "unit"},
-            },
-            "target": {"source": "mes", "entity": "stock", "columns": {"item": "material"}},
-            "locations": {f"C{number}": f"cabinet-{number}" for number in range(1, 9)},
-            "conversions": [
-                {"uom": "PCE", "target_uom": "pcs", "factor": 1},
-                {"uom": "pack10", "target_uom": "pcs", "factor": 10},
-            ],
-            "policy": "source_wins",
-        },
+        "inventory.sync": stocks.submission(),
         "batch.apply": _goods_receipt(),
         "production.schedule": schedules.submission(shift),
         "quality.analyze": {
@@ -172,21 +153,6 @@ def check_analysis(job: dict[str, Any], paths: list[Path]) -> str:
     )
 
 
-def check_sync(job: dict[str, Any], paths: list[Path]) -> str:
-    """Read the differences: the parts that the ERP received are booked, once."""
-    (path,) = (p for p in paths if p.name.endswith("-differences.csv"))
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    result = job["result"]
-    expect("all spare parts are compared", result["counts"]["ok"] == SPARE_PARTS)
-    expect("each of them in the units of the plant", result["converted"] == SPARE_PARTS)
-    booked = result["applied"] + result["applied_before"]
-    expect("12 deliveries are booked at first, and none again", booked in {0, RECEIVED})
-    expect("the file has every difference", len(rows) == booked)
-    expect("a delivery has 10 pieces", {row["delta"] for row in rows} <= {"10"})
-    return f"{path.name}: {SPARE_PARTS} stocks compared, {booked} deliveries booked"
-
-
 def check_batch(job: dict[str, Any], paths: list[Path]) -> str:
     """Read the outcomes: each lot has one, and only the one of no order failed."""
     (path,) = (p for p in paths if p.name == "goods-receipt.csv")
@@ -207,7 +173,7 @@ def check_batch(job: dict[str, Any], paths: list[Path]) -> str:
 CHECKS = {
     "report.generate": check_report,
     "data.export": check_export,
-    "inventory.sync": check_sync,
+    "inventory.sync": stocks.check,
     "batch.apply": check_batch,
     "production.schedule": schedules.check,
     "quality.analyze": check_analysis,
