@@ -17,6 +17,7 @@ BENCHES = {
     "email": "mails per second of email.send, beside django-post_office and smtplib",
     "inventory": "seconds of inventory.sync to compare two stocks, beside pandas and a loop",
     "open_transaction": "jobs per second and dead rows beside an open reading transaction",
+    "scheduling": "seconds to prove published optima, beside PyJobShop and dispatching rules",
 }
 
 

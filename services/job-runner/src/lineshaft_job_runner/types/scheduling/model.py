@@ -53,6 +53,7 @@ class ScheduleModel:
         self._bounds: Bounds = bounds(problem)
         self._choices: list[list[_Choice]] = []
         self._intervals: dict[int, list[tuple[IntervalVar, int]]] = defaultdict(list)
+        self._present: list[tuple[IntVar, int, int]] = []
         self._refuse_when_too_large()
         for operation in problem.operations:
             self._add_operation(operation)
@@ -90,6 +91,9 @@ class ScheduleModel:
             for choice in choices if len(choices) > 1 else ():
                 taken = choice.mode == placement.mode and choice.variant.size == size
                 self.model.add_hint(choice.taken, taken)
+        for present, index, machine in self._present:
+            needs = self.problem.needs(self.problem.operations[index], schedule[index])
+            self.model.add_hint(present, needs[0].resource == machine)
         for sequence in self.sequences:
             sequence.hint(self.model, schedule)
 
@@ -233,6 +237,7 @@ class ScheduleModel:
         else:
             present = self.model.new_bool_var("")
             self.model.add(sum(taken) == present)
+            self._present.append((present, index, machine))
         return Node(
             operation=index,
             start=self.starts[index],

@@ -11,7 +11,7 @@ from ortools.sat.python import cp_model
 from lineshaft_job_runner.types.scheduling.bounds import bounds, floor_of
 from lineshaft_job_runner.types.scheduling.compaction import compact
 from lineshaft_job_runner.types.scheduling.folding import fold
-from lineshaft_job_runner.types.scheduling.goals import goal
+from lineshaft_job_runner.types.scheduling.goals import Goals
 from lineshaft_job_runner.types.scheduling.model import ScheduleModel
 from lineshaft_job_runner.types.scheduling.objectives import asked, value
 from lineshaft_job_runner.types.scheduling.problem import Problem, Schedule
@@ -158,6 +158,8 @@ class _Space:
         self.bounds = bounds(problem)
         self._folded = fold(problem)
         self._schedule_model = ScheduleModel(self._folded.problem if self._folded else problem)
+        windows = self._folded.windows if self._folded else None
+        self._making = Goals(self._schedule_model, problem, windows)
         self._goals: dict[Objective, cp_model.IntVar] = {}
         self.model = self._schedule_model.model
 
@@ -168,11 +170,11 @@ class _Space:
 
     def minimise(self, objective: Objective, schedule: Schedule | None) -> None:
         """Turn to the next objective, and hint the schedule to begin from."""
-        windows = self._folded.windows if self._folded else None
-        self._goals[objective] = goal(self._schedule_model, objective, windows)
+        self._goals[objective] = self._making.add(objective)
         self.model.clear_hints()
         if schedule is not None:
             self._schedule_model.hint(self._folded.fold(schedule) if self._folded else schedule)
+            self._making.hint(schedule)
             for known, variable in self._goals.items():
                 reached = value(self._problem, schedule, known)
                 self.model.add_hint(variable, self._to_model(known, reached))

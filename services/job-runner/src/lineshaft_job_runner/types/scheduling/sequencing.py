@@ -43,6 +43,7 @@ class Sequence:
     _coordinates: dict[tuple[int, bool], _Coordinate] = field(
         default_factory=dict[tuple[int, bool], _Coordinate]
     )
+    _empty: IntVar | None = None
 
     @property
     def windows(self) -> Windows:
@@ -57,7 +58,7 @@ class Sequence:
             literal = model.new_bool_var("")
             self.arcs[before, after] = literal
             circuit.append((numbers.get(before, 0), numbers.get(after, 0), literal))
-        empty = model.new_bool_var("")
+        self._empty = empty = model.new_bool_var("")
         circuit.append((0, 0, empty))
         for number, node in enumerate(self.nodes, start=1):
             circuit.append((number, number, ~node.present))  # pyright: ignore[reportArgumentType]
@@ -79,15 +80,17 @@ class Sequence:
         taken = set(pairwise(sequence)) if len(sequence) > 2 else set[tuple[int, int]]()
         for arc, literal in self.arcs.items():
             model.add_hint(literal, arc in taken)
+        if self._empty is not None:
+            model.add_hint(self._empty, len(sequence) == 2)
         present = set(sequence)
         for (operation, is_end), coordinate in self._coordinates.items():
-            if operation not in present:
-                continue
-            placement = schedule[operation]
-            tick = placement.end if is_end else placement.start
-            model.add_hint(coordinate.worked, self.windows.worked(tick))
-            for index, literal in coordinate.literals.items():
-                model.add_hint(literal, _holds(self.windows.spans[index], tick, is_end=is_end))
+            tick = schedule[operation].end if is_end else schedule[operation].start
+            if coordinate.literals:
+                there = operation in present
+                model.add_hint(coordinate.worked, self.windows.worked(tick) if there else 0)
+                for index, literal in coordinate.literals.items():
+                    span = self.windows.spans[index]
+                    model.add_hint(literal, there and _holds(span, tick, is_end=is_end))
 
     def _ticks(self, before: int, after: int) -> int:
         if after < 0:
