@@ -20,7 +20,7 @@ from lineshaft_event_router.filters.index import Selection, SubscriptionIndex
 from lineshaft_event_router.filters.topics import topic_matches
 from pydantic_core import from_json, to_json
 
-from . import report
+from . import expressions, report
 
 SITES = ("north", "south", "east", "west")
 AREAS = ("stamping", "welding", "painting", "assembly")
@@ -220,6 +220,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1_000, 10_000])
+    parser.add_argument("--alone", action="store_true", help="without the other engines")
     arguments = parser.parse_args()
     trials = [Trial(size, arguments) for size in arguments.sizes]
     for trial in trials:
@@ -245,6 +246,8 @@ def main() -> None:
     print(
         f"Cost per event, most to least: {rows[-1]['microseconds'] / rows[0]['microseconds']:.2f}"
     )
+    if not arguments.alone:
+        expressions.compare([event for event, _ in trials[0].events], arguments.rounds)
 
 
 if __name__ == "__main__":
