@@ -244,7 +244,7 @@ class JobType(ABC, Generic[Parameters, Result]):
     retry_first_seconds: ClassVar[float] = 1.0
     retry_factor: ClassVar[float] = 3.0
     retry_seconds_max: ClassVar[float] = 600.0
-    retry_jitter: ClassVar[float] = 0.5
+    retry_jitter: ClassVar[float] = 1.0
     """Share of each wait that is random; 1 is full jitter."""
 
     @abstractmethod

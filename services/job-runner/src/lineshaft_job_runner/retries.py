@@ -55,7 +55,7 @@ def retry_in(
 ) -> timedelta | None:
     """Return the wait before the next attempt, or None when the job has failed for good.
 
-    With the default policy 0.5-1 s, 1.5-3 s, 4.5-9 s, ... up to ten minutes. `jitter` in [0, 1)
+    With the default policy up to 1 s, 3 s, 9 s, ... ten minutes. `jitter` in [0, 1)
     takes the place of chance.
     """
     if not error.retryable or attempt >= attempts_max:
