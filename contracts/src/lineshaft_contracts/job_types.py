@@ -7,7 +7,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from lineshaft_contracts.envelope import Moment, Value
 from lineshaft_contracts.inventory_sync import InventorySyncParameters, InventorySyncResult
 from lineshaft_contracts.job_parameters import (
     FileStem,
@@ -15,73 +14,10 @@ from lineshaft_contracts.job_parameters import (
     JobResult,
     Name,
     SourceQuery,
-    Title,
 )
+from lineshaft_contracts.quality_analysis import QualityParameters, QualityResult
+from lineshaft_contracts.reports import ReportParameters, ReportResult
 from lineshaft_contracts.scheduling import ScheduleParameters, ScheduleResult
-from lineshaft_contracts.spc import AnalysisParameters, AnalysisResult
-
-
-class ReportParameters(JobParameters):
-    """Make a document for people from the rows of a data source."""
-
-    template: Literal["shift-report"] = "shift-report"
-    source: Name
-    """Data source with the queries shift_production, shift_downtime and shift_hourly."""
-    shift_start: Moment
-    """First instant of the shift."""
-    shift_end: Moment
-    """First instant after the shift; at most 31 days later."""
-    title: Title = "Shift report"
-    """Headline of the first page and the document's title."""
-    file_name: FileStem = "shift-report"
-    """Name of the artifact without its suffix."""
-    logo: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] | None = None
-    """A packed picture; the job fails when it does not exist."""
-
-    @model_validator(mode="after")
-    def _is_a_span(self) -> Self:
-        seconds = (self.shift_end - self.shift_start).total_seconds()
-        if not 0 < seconds <= 31 * 86_400:
-            raise ValueError("shift_end must be after shift_start, by 31 days at most")
-        return self
-
-
-class RenderedTable(Value):
-    """A table of the report; both numbers are equal, or the job fails."""
-
-    name: str
-    rows_expected: int
-    """Counted by the data source in the same snapshot."""
-    rows_rendered: int
-
-
-class ShiftFigures(Value):
-    """The key figures of the shift."""
-
-    orders: int
-    """Rows of production."""
-    good: int
-    """Pieces."""
-    scrap: int
-    """Pieces."""
-    rework: int
-    """Pieces."""
-    quality_ratio: float | None
-    """good / (good + scrap + rework), 0 to 1; None when nothing was made. ISO 22400-2."""
-    scrap_ratio: float | None
-    """scrap / (good + scrap + rework), 0 to 1. ISO 22400-2."""
-    downtime_minutes: float
-    downtime_events: int
-
-
-class ReportResult(JobResult):
-    """A document whose rows are exactly those of the queries."""
-
-    pages: int
-    empty: bool
-    """Whether the shift had no data at all; the report then says so."""
-    figures: ShiftFigures
-    tables: tuple[RenderedTable, ...]
 
 
 class ExportFormat(StrEnum):
@@ -178,13 +114,13 @@ class ExportResult(JobResult):
     """Labels in order."""
 
 
-BUILT_IN: Mapping[str, tuple[type[JobParameters], type[JobResult]]] = MappingProxyType(
+BUILT_IN: Mapping[str, tuple[type[BaseModel], type[BaseModel]]] = MappingProxyType(
     {
         "report.generate": (ReportParameters, ReportResult),
         "data.export": (ExportParameters, ExportResult),
         "inventory.sync": (InventorySyncParameters, InventorySyncResult),
         "production.schedule": (ScheduleParameters, ScheduleResult),
-        "quality.analyze": (AnalysisParameters, AnalysisResult),
+        "quality.analyze": (QualityParameters, QualityResult),
     }
 )
 """(parameters, result) of each built-in job type by its name."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lineshaft_contracts.job_types import ReportParameters, ReportResult
+from lineshaft_contracts.reports import ReportParameters, ReportResult
 from lineshaft_job_runner.job_type import ColumnType, JobStoppedError, PermanentError
 from lineshaft_job_runner.sources import SourceError
 from lineshaft_job_runner.testing import FolderContext, Table, TableSource
@@ -117,11 +117,11 @@ async def test_figures_are_sums_of_the_rows(tmp_path: Path) -> None:
     context = FolderContext(tmp_path, sources=plant(rows, DOWNTIME, HOURLY))
     result = await report(context, locale="de-DE")
     figures = result.figures
-    assert figures.good == sum(row[3] for row in rows) == 10_045
-    assert (figures.scrap, figures.rework) == (20, 5)
-    assert figures.quality_ratio == pytest.approx(10_045 / 10_070)
-    assert figures.downtime_minutes == sum(range(19, 31))
-    assert figures.downtime_events == 24
+    assert figures["good"] == sum(row[3] for row in rows) == 10_045
+    assert (figures["scrap"], figures["rework"]) == (20, 5)
+    assert figures["quality_ratio"] == pytest.approx(10_045 / 10_070)
+    assert figures["downtime_minutes"] == sum(range(19, 31))
+    assert figures["downtime_events"] == 24
     first = texts(tmp_path)[0]
     assert "10.045" in first
     assert "99,8" in first
@@ -141,7 +141,7 @@ async def test_an_empty_shift_gives_a_report_that_says_so(tmp_path: Path) -> Non
     result = await report(context)
     assert result.empty
     assert result.pages == 1
-    assert result.figures.quality_ratio is None
+    assert result.figures["quality_ratio"] is None
     assert "No production and no downtime was recorded" in texts(tmp_path)[0]
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from lineshaft_contracts.job_types import ReportParameters, ReportResult
+from lineshaft_contracts.reports import ReportParameters, ReportResult
 
 from lineshaft_job_runner.job_type import JobContext, JobType
 
 
 class ReportGenerate(JobType[ReportParameters, ReportResult]):
-    """A shift report as PDF: key figures, diagrams, and every row of its tables."""
+    """Figures, charts and every row of the tables, as PDF, HTML, XLSX or CSV."""
 
     name: ClassVar[str] = "report.generate"
     title: ClassVar[str] = "Generate a report"
@@ -27,8 +27,8 @@ class ReportGenerate(JobType[ReportParameters, ReportResult]):
     }
 
     async def run(self, context: JobContext, parameters: ReportParameters) -> ReportResult:
-        """Write the document and say how many rows and pages it has."""
-        # reportlab is loaded by the job's own process alone.
+        """Write the files and say how many rows and pages they have."""
+        # The libraries of the formats are loaded by the job's own process alone.
         from lineshaft_job_runner.types.reporting import work  # noqa: PLC0415
 
         return await work.run(context, parameters)

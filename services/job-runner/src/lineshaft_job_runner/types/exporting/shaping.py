@@ -6,10 +6,9 @@ import polars as pl
 from lineshaft_contracts.job_types import ExportFormat, ExportParameters, NonFinite
 
 from lineshaft_job_runner.job_type import ColumnType, PermanentError
+from lineshaft_job_runner.types.exporting.formulas import PATTERN, disarmed
 from lineshaft_job_runner.types.exporting.spool import Spool, non_finite
 
-FORMULA = r"^[=+\-@\t\r]"
-"""What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection)."""
 SAFE_INTEGERS = {ExportFormat.NDJSON: 2**53, ExportFormat.XLSX: 10**15 - 1}
 """JavaScript and most readers of JSON hold integers as doubles; a spreadsheet, 15 digits."""
 SPREADSHEET_DIGITS = 15
@@ -33,7 +32,7 @@ def labels_of(spool: Spool, parameters: ExportParameters) -> list[str]:
     names = {column.name: column.label or column.name for column in parameters.columns}
     labels = [names.get(name, name) for name in spool.columns]
     if parameters.format is ExportFormat.CSV and parameters.sanitize_formulas:
-        return [f"'{label}" if label[0] in "=+-@\t\r" else label for label in labels]
+        return [disarmed(label) for label in labels]
     return labels
 
 
@@ -73,7 +72,7 @@ class _Shaper:
         if self._format is not ExportFormat.CSV or not self._parameters.sanitize_formulas:
             return column
         quoted = pl.concat_str(pl.lit("'"), column)
-        return pl.when(column.str.contains(FORMULA)).then(quoted).otherwise(column)
+        return pl.when(column.str.contains(PATTERN)).then(quoted).otherwise(column)
 
     def _decimal(self, column: pl.Expr, name: str) -> pl.Expr:
         if self._format is ExportFormat.PARQUET:

@@ -12,10 +12,10 @@ from lineshaft_contracts.job_types import ExportFormat, ExportParameters, Export
 from lineshaft_job_runner.job_type import ColumnType, JobContext, PermanentError
 from lineshaft_job_runner.types.cancellation import stop_if_cancelled
 from lineshaft_job_runner.types.exporting import files
+from lineshaft_job_runner.types.exporting.cells import ROWS_MAX
 from lineshaft_job_runner.types.exporting.copying import Copying
 from lineshaft_job_runner.types.exporting.shaping import labels_of, shape
 from lineshaft_job_runner.types.exporting.spool import Spool
-from lineshaft_job_runner.types.exporting.spreadsheet import ROWS_MAX
 from lineshaft_job_runner.types.input_digest import InputDigest
 
 FILES_MAX = 1_000

@@ -1,8 +1,13 @@
 """How numbers and times are written for the readers of a report."""
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
+from typing import Any
 from zoneinfo import ZoneInfo
+
+from lineshaft_job_runner.types.reporting.document import Form
 
 SPACE = "\u00a0"
 SEPARATORS = {
@@ -39,6 +44,27 @@ class Numerals:
         self._grouping, self._decimal = found or SEPARATORS["en"]
         self._zone = zone
 
+    def writer(self, form: Form) -> Callable[[Any], str]:
+        """Return what writes values of a form."""
+        writers: dict[Form, Callable[[Any], str]] = {
+            Form.TEXT: _text,
+            Form.COUNT: self.integer,
+            Form.AMOUNT: self.decimal,
+            Form.MEASURE: self.measure,
+            Form.INDEX: partial(self.decimal, digits=2),
+            Form.RATIO: self.percent,
+            Form.MOMENT: self.moment,
+        }
+        return writers[form]
+
+    def local(self, value: datetime) -> datetime:
+        """Return the wall clock at an instant, without its zone."""
+        return value.astimezone(self._zone).replace(tzinfo=None)
+
+    def zoned_iso(self, value: datetime) -> str:
+        """Write an instant for programs: ISO 8601 with the offset of the zone."""
+        return value.astimezone(self._zone).isoformat()
+
     def integer(self, value: int | None) -> str:
         """Write a whole number with grouped thousands."""
         return ABSENT if value is None else f"{value:,}".replace(",", self._grouping)
@@ -49,6 +75,10 @@ class Numerals:
             return ABSENT
         whole, _, fraction = f"{value:,.{digits}f}".partition(".")
         return whole.replace(",", self._grouping) + (self._decimal + fraction if fraction else "")
+
+    def measure(self, value: float | None) -> str:
+        """Write a number with six significant digits."""
+        return ABSENT if value is None else f"{value:.6g}".replace(".", self._decimal)
 
     def percent(self, ratio: float | None) -> str:
         """Write a ratio, 0 to 1, as a percentage."""
@@ -65,3 +95,7 @@ class Numerals:
     def zoned(self, value: datetime) -> str:
         """Write a local date and time with the name of its zone."""
         return f"{value.astimezone(self._zone):%Y-%m-%d %H:%M %Z}"
+
+
+def _text(value: Any) -> str:
+    return ABSENT if value is None else str(value)

@@ -10,14 +10,13 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 
+from lineshaft_job_runner.types.reporting import palette
 from lineshaft_job_runner.types.reporting.typography import BOLD, REGULAR, Typography, width_of
 
 MARGIN = 15 * mm
 HEADER = 12 * mm
-INK = HexColor("#1f2933")
-ACCENT = HexColor("#1f4e79")
-SOFT = HexColor("#d9e2ec")
-ALARM = HexColor("#c00000")
+INK, ACCENT, RULE = HexColor(palette.INK), HexColor(palette.ACCENT), HexColor(palette.SOFT)
+MUTED = HexColor(palette.MUTED)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,121 +1,159 @@
-"""The run of report.generate: add up the shift, then draw its pages from the same snapshot."""
+"""The run of report.generate: what the rows mean, then all of them in every format asked for."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
+from importlib.metadata import version
 from importlib.resources import as_file, files
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import reportlab
 from lineshaft_contracts.job_parameters import Counts, Engine
-from lineshaft_contracts.job_types import RenderedTable, ReportParameters, ReportResult
+from lineshaft_contracts.reports import (
+    RenderedTable,
+    ReportFormat,
+    ReportParameters,
+    ReportResult,
+)
 
-from lineshaft_job_runner.job_type import JobContext, PermanentError, Source
+from lineshaft_job_runner.job_type import JobContext, PermanentError
 from lineshaft_job_runner.types.input_digest import InputDigest
+from lineshaft_job_runner.types.reporting.choosing import template_class
+from lineshaft_job_runner.types.reporting.document import Document, Table
 from lineshaft_job_runner.types.reporting.numerals import Numerals
-from lineshaft_job_runner.types.reporting.pages import Frame, Pages
-from lineshaft_job_runner.types.reporting.shift import COLUMNS, Shift, read, survey
-from lineshaft_job_runner.types.reporting.shift_report import HEADINGS, columns, draw_summary
-from lineshaft_job_runner.types.reporting.tables import TableWriter
-from lineshaft_job_runner.types.reporting.typography import Typography
+from lineshaft_job_runner.types.reporting.outputs import Output, Outputs
+from lineshaft_job_runner.types.reporting.survey import Survey, made
+from lineshaft_job_runner.types.reporting.template import Content, Template
 
 ASSETS = files("lineshaft_job_runner.types") / "assets"
+LIBRARIES = {
+    ReportFormat.PDF: "reportlab",
+    ReportFormat.HTML: "jinja2",
+    ReportFormat.XLSX: "xlsxwriter",
+    ReportFormat.CSV: "lineshaft-job-runner",
+}
 
 
 async def run(context: JobContext, parameters: ReportParameters) -> ReportResult:
-    """Write `<file_name>.pdf`; the job fails unless every row of every query is on a page."""
+    """Write the files; the job fails unless every row of every query is in each of them."""
     digest = InputDigest(parameters)
     logo = find_asset(parameters.logo)
+    numerals = Numerals(parameters.locale, ZoneInfo(parameters.timezone))
+    template = template_class(parameters.template)(parameters, numerals)
     async with context.source(parameters.source) as source:
-        shift = await survey(context, source, parameters, digest)
-        report = Report(context, parameters, shift)
+        survey = Survey(context, source, template)
+        await survey.count()
+        await survey.feed(digest)
+        content = await template.content(context)
+        report = Report(context, parameters, template, survey, content)
         if not parameters.dry_run:
-            async with context.artifact(
-                f"{parameters.file_name}.pdf", media_type="application/pdf"
-            ) as file:
-                await report.write(source, file.path, logo)
-                file.pages = report.pages
-                file.rows = sum(table.rows_rendered for table in report.tables)
+            outputs = Outputs(context, parameters, report.document, numerals, logo)
+            await report.write(outputs)
     return report.result(digest.hexadecimal())
 
 
 class Report:
-    """One shift report in the making."""
+    """One report in the making."""
 
-    def __init__(self, context: JobContext, parameters: ReportParameters, shift: Shift) -> None:
+    def __init__(
+        self,
+        context: JobContext,
+        parameters: ReportParameters,
+        template: Template,
+        survey: Survey,
+        content: Content,
+    ) -> None:
         self._context = context
         self._parameters = parameters
-        self._shift = shift
-        self._figures = shift.figures()
-        self._numerals = Numerals(parameters.locale, ZoneInfo(parameters.timezone))
-        self._typography = Typography()
-        self._total = sum(shift.expected.values())
-        self.tables: list[RenderedTable] = []
-        self.pages = 0
+        self._numerals = template.numerals
+        self._content = content
+        self._formats = tuple(parameters.formats) or (parameters.format,)
+        self._empty = not any(survey.expected.values())
+        self._rendered: list[RenderedTable] = []
+        self._pages = 0
+        self._warnings: list[str] = list(content.notes)
+        self.document = self._document(template, survey)
+        self._total = sum(table.rows_expected for table in self.document.tables)
 
-    async def write(self, source: Source, path: Path, logo: Path | None) -> None:
-        """Draw the summary and the tables."""
-        pages = Pages(path, self._frame(logo), self._typography)
-        draw_summary(pages, self._shift, self._figures, self._numerals)
-        for query in COLUMNS:
-            if self._shift.expected[query]:
-                await self._write_table(pages, source, query)
-        self._context.progress(self._total, self._total, "writing the file")
-        self.pages = await asyncio.to_thread(pages.close)
+    async def write(self, outputs: Outputs) -> None:
+        """Read the rows once and write them to every file."""
+        async with outputs.open(self._formats) as opened:
+            done = 0
+            for table in self.document.tables:
+                done += await self._write_table(table, opened, done)
+            self._context.progress(self._total, self._total, "writing the files")
+            for output in opened:
+                await self._finish(output)
 
-    async def _write_table(self, pages: Pages, source: Source, query: str) -> None:
-        pages.heading(HEADINGS[query])
-        table = TableWriter(pages, columns(query, self._numerals))
-        before = sum(done.rows_rendered for done in self.tables)
-        async for batch in read(self._context, source, query, self._parameters):
-            await asyncio.to_thread(table.add, batch)
-            self._context.progress(before + table.rows, self._total, HEADINGS[query].lower())
-        expected = self._shift.expected[query]
-        if table.rows != expected:
-            raise PermanentError(
-                "rows_differ", f"{query} was counted {expected} rows but gave {table.rows}"
+    async def _write_table(self, table: Table, opened: Sequence[Output], done: int) -> int:
+        takers = [output for output in opened if table in output.tables]
+        for output in takers:
+            await asyncio.to_thread(output.renderer.begin, table)
+        read = 0
+        async with aclosing(table.chunks()) as chunks:
+            async for rows in chunks:
+                for output in takers:
+                    await asyncio.to_thread(output.renderer.add, rows)
+                read += len(rows)
+                self._context.progress(done + read, self._total, table.title.lower())
+        for output in takers:
+            rendered = output.renderer.rows
+            if rendered != table.rows_expected:
+                raise PermanentError(
+                    "rows_differ",
+                    f"{table.name} was counted {table.rows_expected} rows but gave {rendered}",
+                )
+            self._rendered.append(
+                RenderedTable(
+                    name=table.name,
+                    format=output.format,
+                    rows_expected=table.rows_expected,
+                    rows_rendered=rendered,
+                )
             )
-        self.tables.append(
-            RenderedTable(name=query, rows_expected=expected, rows_rendered=table.rows)
-        )
+            output.file.rows = (output.file.rows or 0) + rendered
+        return read
 
-    def _frame(self, logo: Path | None) -> Frame:
-        numerals, parameters = self._numerals, self._parameters
-        span = (
-            f"{numerals.zoned(parameters.shift_start)} to {numerals.zoned(parameters.shift_end)}"
-        )
-        return Frame(
-            title=self._typography.clean(parameters.title),
-            subtitle=f"{self._context.tenant}, {span} ({parameters.timezone})",
+    async def _finish(self, output: Output) -> None:
+        pages = await asyncio.to_thread(output.renderer.close)
+        if pages is not None:
+            output.file.pages = self._pages = pages
+        self._warnings += output.renderer.warnings()
+
+    def _document(self, template: Template, survey: Survey) -> Document:
+        numerals, parameters, content = self._numerals, self._parameters, self._content
+        tables = [made(table) for table in content.tables] + survey.tables()
+        notes = (template.empty,) if self._empty else content.notes
+        return Document(
+            title=parameters.title or template.title,
+            subtitle=f"{self._context.tenant}, {template.subject()} ({parameters.timezone})",
             footer=f"Made {numerals.zoned(datetime.now(UTC))} by job {self._context.job_id}",
-            logo=logo,
+            figures=content.figures,
+            charts=content.charts,
+            tables=tables,
+            notes=notes,
         )
 
     def result(self, digest: str) -> ReportResult:
-        """Say what was drawn."""
-        rendered = sum(table.rows_rendered for table in self.tables)
-        return ReportResult(
-            counts=Counts(requested=self._total, ok=rendered, skipped=self._total - rendered),
-            artifacts=self._context.artifacts(),
-            warnings=self._warnings(),
-            engine=Engine(name="reportlab", version=reportlab.__version__),
-            input_digest=digest,
-            pages=self.pages,
-            empty=self._shift.empty,
-            figures=self._figures,
-            tables=tuple(self.tables),
-        )
-
-    def _warnings(self) -> tuple[str, ...]:
-        found: list[str] = []
+        """Say what was written."""
+        ok = 0 if self._parameters.dry_run else self._total
+        first = LIBRARIES[self._formats[0]]
         if not self._numerals.known:
-            found.append(f"locale {self._parameters.locale} is not known: numbers are as in en")
-        if self._typography.characters_missing:
-            shown = "".join(sorted(self._typography.characters_missing)[:20])
-            found.append(f"the font has no picture for these characters: {shown}")
-        if self._typography.texts_cut:
-            found.append(f"{self._typography.texts_cut} texts are cut at 500 characters")
-        return tuple(found)
+            locale = self._parameters.locale
+            self._warnings.append(f"locale {locale} is not known: numbers are as in en")
+        return ReportResult(
+            counts=Counts(requested=self._total, ok=ok, skipped=self._total - ok),
+            artifacts=self._context.artifacts(),
+            warnings=tuple(self._warnings),
+            engine=Engine(name=first, version=version(first)),
+            input_digest=digest,
+            template=self._parameters.template,
+            pages=self._pages,
+            empty=self._empty,
+            figures={figure.name: figure.value for figure in self._content.figures},
+            tables=tuple(self._rendered),
+        )
 
 
 def find_asset(name: str | None) -> Path | None:
