@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lineshaft_contracts.spc import AnalysisParameters, AnalysisResult
+from lineshaft_contracts.quality_analysis import QualityParameters
+from lineshaft_contracts.spc import ChartResult
 from lineshaft_job_runner.job_type import ColumnType, JobStoppedError, PermanentError
 from lineshaft_job_runner.testing import FolderContext, Table, TableSource
 from lineshaft_job_runner.types.quality_analyze import QualityAnalyze
@@ -36,8 +37,10 @@ def plant(rows: list[tuple[Any, ...]], **table: Any) -> dict[str, TableSource]:
     return {"mes": TableSource({"measurements": measurements}, batch_rows=7)}
 
 
-async def analyze(context: FolderContext, **parameters: Any) -> AnalysisResult:
-    return await QualityAnalyze().run(context, AnalysisParameters.model_validate(parameters))
+async def analyze(context: FolderContext, **parameters: Any) -> ChartResult:
+    result = await QualityAnalyze().run(context, QualityParameters.model_validate(parameters))
+    assert isinstance(result.root, ChartResult)
+    return result.root
 
 
 def names_in(folder: Path) -> list[str]:
@@ -203,4 +206,4 @@ async def test_a_dry_run_makes_no_artifact(tmp_path: Path) -> None:
 )
 def test_parameters_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        AnalysisParameters.model_validate(wrong)
+        QualityParameters.model_validate(wrong)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lineshaft_contracts.spc import ChartKind, Rule, Specification, Stability
+from lineshaft_contracts.capability import Specification
+from lineshaft_contracts.spc import ChartKind, Rule, Stability
 from lineshaft_job_runner.types.spc import rules
 from lineshaft_job_runner.types.spc.capability import anderson_darling, assess
 from lineshaft_job_runner.types.spc.charts import (
-    Array,
     ControlLimits,
     accurate_deviation,
     accurate_mean,
@@ -20,6 +20,7 @@ from lineshaft_job_runner.types.spc.charts import (
     plot,
 )
 from lineshaft_job_runner.types.spc.constants import c4, d2, d3
+from lineshaft_job_runner.types.spc.panels import Array
 from scipy import stats
 
 DATA = Path(__file__).parent / "data"

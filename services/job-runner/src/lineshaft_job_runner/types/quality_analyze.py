@@ -1,20 +1,20 @@
-"""Job type quality.analyze: whether a process is stable, and what it is capable of."""
+"""Job type quality.analyze: control charts, gage studies, acceptance sampling and Pareto."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from lineshaft_contracts.spc import AnalysisParameters, AnalysisResult
+from lineshaft_contracts.quality_analysis import QualityParameters, QualityResult
 
 from lineshaft_job_runner.job_type import JobContext, JobType
 
 
-class QualityAnalyze(JobType[AnalysisParameters, AnalysisResult]):
-    """Control charts with run rules, and process capability with confidence intervals."""
+class QualityAnalyze(JobType[QualityParameters, QualityResult]):
+    """Control charts with capability, gage R&R, acceptance sampling, or Pareto analysis."""
 
     name: ClassVar[str] = "quality.analyze"
     title: ClassVar[str] = "Analyse quality"
-    parameters = AnalysisParameters
-    result = AnalysisResult
+    parameters = QualityParameters
+    result = QualityResult
     timeout_seconds: ClassVar[float] = 300.0
     example: ClassVar[Mapping[str, Any]] = {
         "chart": "xbar-r",
@@ -29,9 +29,9 @@ class QualityAnalyze(JobType[AnalysisParameters, AnalysisResult]):
         "unit": "mm",
     }
 
-    async def run(self, context: JobContext, parameters: AnalysisParameters) -> AnalysisResult:
-        """Analyse the measurements; the verdict is in the result, the points in artifacts."""
+    async def run(self, context: JobContext, parameters: QualityParameters) -> QualityResult:
+        """Run the analysis that was asked for; its verdict is in the result."""
         # numpy, scipy and matplotlib are loaded by the job's own process alone.
-        from lineshaft_job_runner.types.spc import work  # noqa: PLC0415
+        from lineshaft_job_runner.types.quality import work  # noqa: PLC0415
 
         return await work.run(context, parameters)

@@ -3,17 +3,18 @@
 from math import isnan, sqrt
 
 import numpy as np
-from lineshaft_contracts.spc import (
+from lineshaft_contracts.capability import (
     Capability,
     CapabilityVerdict,
     Index,
     Normality,
     Specification,
-    Stability,
 )
+from lineshaft_contracts.spc import Stability
 from scipy.special import gammaincinv, log_ndtr, ndtri
 
-from lineshaft_job_runner.types.spc.charts import Array, accurate_deviation, accurate_mean
+from lineshaft_job_runner.types.spc.charts import accurate_deviation, accurate_mean
+from lineshaft_job_runner.types.spc.panels import Array
 
 NORMALITY_COUNT_MIN = 8
 SIGNIFICANCE = 0.05

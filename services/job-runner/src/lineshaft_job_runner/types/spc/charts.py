@@ -4,12 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from lineshaft_contracts.spc import ChartKind
-from numpy.typing import NDArray
 
 from lineshaft_job_runner.types.spc.constants import c4, d2, d3
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from lineshaft_job_runner.types.spc.panels import Array, Mask
 
 SIGMAS = 3.0
 
@@ -63,29 +60,41 @@ def estimate(points: Points, kind: ChartKind, phase1: Mask) -> ControlLimits:
     constants are computed, not taken from rounded tables.
     """
     center = accurate_mean(points.location[phase1 & ~np.isnan(points.location)])
+    mean = accurate_mean(points.dispersion[usable_dispersions(points, kind, phase1)])
+    unit, _ = _dispersion_constants(points.size, kind)
+    return known_limits(points.size, kind, center=center, sigma=mean / unit)
+
+
+def usable_dispersions(points: Points, kind: ChartKind, phase1: Mask) -> Mask:
+    """Choose the dispersions of phase I: a moving range counts when both of its values do."""
     usable = phase1 & ~np.isnan(points.dispersion)
     if kind is ChartKind.I_MR:
-        # A moving range counts when both of its values belong to phase I.
         usable &= np.concatenate(([False], phase1[:-1]))
-    mean = accurate_mean(points.dispersion[usable])
-    size = points.size
-    if kind is ChartKind.XBAR_S:
-        unit, spread = c4(size), np.sqrt(1 - c4(size) ** 2)
-    else:
-        unit, spread = d2(max(size, 2)), d3(max(size, 2))
-    sigma = mean / unit
-    sigma_location = sigma / np.sqrt(size)
-    reach = SIGMAS * spread * sigma
+    return usable
+
+
+def known_limits(size: int, kind: ChartKind, *, center: float, sigma: float) -> ControlLimits:
+    """Set three-sigma limits around a centre; `sigma` is that of single values."""
+    unit, spread = _dispersion_constants(size, kind)
+    sigma_location = float(sigma / np.sqrt(size))
+    mean, reach = unit * sigma, SIGMAS * spread * sigma
     return ControlLimits(
         sigma_within=float(sigma),
         center=center,
         lower=float(center - SIGMAS * sigma_location),
         upper=float(center + SIGMAS * sigma_location),
-        sigma_location=float(sigma_location),
-        dispersion_center=mean,
+        sigma_location=sigma_location,
+        dispersion_center=float(mean),
         dispersion_lower=float(max(0.0, mean - reach)),
         dispersion_upper=float(mean + reach),
     )
+
+
+def _dispersion_constants(size: int, kind: ChartKind) -> tuple[float, float]:
+    """Mean and standard deviation of a plotted dispersion, in sigma."""
+    if kind is ChartKind.XBAR_S:
+        return c4(size), float(np.sqrt(1 - c4(size) ** 2))
+    return d2(max(size, 2)), d3(max(size, 2))
 
 
 def accurate_mean(values: Array) -> float:

@@ -1,87 +1,68 @@
 """Control charts as SVG."""
 
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from lineshaft_contracts.spc import AnalysisParameters, ChartKind
+from lineshaft_contracts.spc import ChartParameters
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.typing import RcKeyType
 
+from lineshaft_job_runner.types.quality.artifacts import ALARM, LIMITS, MUTED, POINTS, figure_at
 from lineshaft_job_runner.types.spc.analysis import Analysis
-from lineshaft_job_runner.types.spc.charts import Array
+from lineshaft_job_runner.types.spc.panels import Array, Panel
 
 POINTS_DRAWN_MAX = 4_000
 """Above this a chart shows the smallest and largest point of each stretch, and every signal."""
 SIGNALS_DRAWN_MAX = 2_000
-LABELS = {
-    ChartKind.XBAR_R: ("Mean", "Range"),
-    ChartKind.XBAR_S: ("Mean", "Standard deviation"),
-    ChartKind.I_MR: ("Value", "Moving range"),
-}
-STYLE: dict[RcKeyType, Any] = {
-    # The same input draws the same bytes, so that a retry stores the same artifact.
-    "svg.hashsalt": "lineshaft",
-    "svg.fonttype": "none",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
-def draw(analysis: Analysis, parameters: AnalysisParameters, path: Path) -> None:
-    """Write both charts, one above the other, with limits, phases and signals."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(10, 6), layout="constrained")
-        FigureCanvasSVG(figure)
-        upper, lower = figure.subplots(2, 1, sharex=True)
-        location, dispersion = LABELS[parameters.chart]
-        limits = analysis.limits
-        _chart(upper, analysis, "location", analysis.points.location)
-        _chart(lower, analysis, "dispersion", analysis.points.dispersion)
-        if limits is not None:
-            _lines(upper, limits.lower, limits.center, limits.upper)
-            _lines(
-                lower, limits.dispersion_lower, limits.dispersion_center, limits.dispersion_upper
-            )
+def draw(analysis: Analysis, parameters: ChartParameters, path: Path) -> None:
+    """Write the panels, one above the other, with limits, phases and signals."""
+    with figure_at(path, parameters.title, height_inches=3.0 * len(analysis.panels)) as figure:
+        rows = figure.subplots(len(analysis.panels), 1, sharex=True, squeeze=False)
         unit = f" ({parameters.unit})" if parameters.unit else ""
+        for axes, panel in zip(rows[:, 0], analysis.panels, strict=True):
+            _points(axes, analysis, panel)
+            _limits(axes, panel)
+            # Text of a user may hold a dollar sign, which matplotlib would read as mathematics.
+            axes.set_ylabel(panel.label + unit, parse_math=False)
         verdict = analysis.stability.value.replace("_", " ")
-        # Text of a user may hold a dollar sign, which matplotlib would read as mathematics.
-        upper.set_title(f"{parameters.title}: {verdict}", parse_math=False)
-        upper.set_ylabel(location + unit, parse_math=False)
-        lower.set_ylabel(dispersion + unit, parse_math=False)
-        lower.set_xlabel("Point")
-        figure.savefig(path, format="svg", metadata={"Date": None, "Title": parameters.title})
+        rows[0, 0].set_title(f"{parameters.title}: {verdict}", parse_math=False)
+        rows[-1, 0].set_xlabel("Point")
 
 
-def _chart(axes: Axes, analysis: Analysis, chart: str, values: Array) -> None:
+def _points(axes: Axes, analysis: Analysis, panel: Panel) -> None:
+    values = panel.values
     shown = _thinned(values)
-    axes.plot(shown + 1, values[shown], color="#1f4e79", marker="o", markersize=3, linewidth=0.8)
-    flagged = np.array(
-        sorted({signal.point for signal in analysis.signals if signal.chart == chart}),
-        dtype=np.int64,
-    )[:SIGNALS_DRAWN_MAX]
+    axes.plot(shown + 1, values[shown], color=POINTS, marker="o", markersize=3, linewidth=0.8)
+    flagged = analysis.signals.points_of(panel.name)[:SIGNALS_DRAWN_MAX]
     axes.plot(
-        flagged, values[flagged - 1], color="#c00000", marker="s", markersize=5, linestyle="none"
+        flagged + 1, values[flagged], color=ALARM, marker="s", markersize=5, linestyle="none"
     )
     used = np.flatnonzero(analysis.phase1)
     if used.size and used[-1] + 1 < values.size:
-        axes.axvline(used[-1] + 1.5, color="#808080", linestyle=":", linewidth=1)
+        axes.axvline(used[-1] + 1.5, color=MUTED, linestyle=":", linewidth=1)
 
 
-def _lines(axes: Axes, lower: float, center: float, upper: float) -> None:
-    for value, name, style in (
-        (lower, "LCL", "--"),
-        (center, "CL", "-"),
-        (upper, "UCL", "--"),
-    ):
-        axes.axhline(value, color="#548235", linestyle=style, linewidth=1)
+def _limits(axes: Axes, panel: Panel) -> None:
+    limits = panel.limits()
+    if limits is None:
+        return
+    lines = (
+        (limits.lower, panel.lower, "LCL", "--"),
+        (limits.center, panel.center, "CL", "-"),
+        (limits.upper, panel.upper, "UCL", "--"),
+    )
+    for last, line, name, style in lines:
+        if isinstance(line, np.ndarray):
+            shown = _thinned(line)
+            axes.step(
+                shown + 1, line[shown], where="mid", color=LIMITS, linestyle=style, linewidth=1
+            )
+        else:
+            axes.axhline(last, color=LIMITS, linestyle=style, linewidth=1)
         axes.annotate(
-            f"{name} {value:.6g}",
-            xy=(1, value),
+            f"{name} {last:.6g}",
+            xy=(1, last),
             xycoords=("axes fraction", "data"),
             xytext=(4, 0),
             textcoords="offset points",

@@ -1,21 +1,26 @@
 """Measurements as one array: a row per plotted point, a column per value of its subgroup."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import numpy as np
-from lineshaft_contracts.spc import AnalysisParameters, ChartKind, MeasurementQuery
+from lineshaft_contracts.spc import ChartKind, ChartParameters, MeasurementQuery
 
-from lineshaft_job_runner.job_type import ColumnType, JobContext, PermanentError, Rows
+from lineshaft_job_runner.job_type import JobContext, PermanentError, Rows
 from lineshaft_job_runner.types.cancellation import stop_if_cancelled
-from lineshaft_job_runner.types.spc.charts import Array, Mask
+from lineshaft_job_runner.types.quality.reading import NUMBERS, TRUTHS, position
+from lineshaft_job_runner.types.spc.panels import Array, Mask
 
 VALUES_MAX = 10_000_000
-SIZES = {ChartKind.XBAR_R: (2, 10), ChartKind.XBAR_S: (2, 25), ChartKind.I_MR: (1, 1)}
+SIZES = {
+    ChartKind.XBAR_R: (2, 10),
+    ChartKind.XBAR_S: (2, 25),
+    ChartKind.EWMA: (1, 25),
+    ChartKind.CUSUM: (1, 25),
+}
 """Smallest and largest subgroup; above 10 values a range wastes what was measured."""
-NUMBERS = frozenset({ColumnType.DOUBLE, ColumnType.DECIMAL, ColumnType.INTEGER})
+SINGLE = (1, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +28,9 @@ class Measurements:
     """Values in order of production; a point with a missing value is NaN throughout."""
 
     values: Array
-    """Shape (points, subgroup size)."""
+    """Shape (points, subgroup size); counts of a chart for attributes have the size 1."""
+    sizes: Array
+    """Units inspected at each point; empty for measured values."""
     phase1: Mask
     """Points that limits may be estimated from."""
     unequal: int
@@ -35,9 +42,11 @@ class _Flat:
     values: Array
     sizes: "np.ndarray[tuple[int], np.dtype[np.int64]]"
     phase1: Mask | None
+    inspected: Array | None = None
+    """Size of the sample of each value, of charts for attributes."""
 
 
-async def gather(context: JobContext, parameters: AnalysisParameters) -> Measurements:
+async def gather(context: JobContext, parameters: ChartParameters) -> Measurements:
     """Collect the values from the parameters or from the data source."""
     if parameters.measurements is not None:
         flat = await _read(context, parameters.measurements, parameters.chart)
@@ -47,14 +56,22 @@ async def gather(context: JobContext, parameters: AnalysisParameters) -> Measure
             values=np.array([value for group in subgroups for value in group], dtype=np.float64),
             sizes=np.array([len(group) for group in subgroups], dtype=np.int64),
             phase1=None,
+            inspected=_given_sizes(parameters),
         )
     return _shape(flat, parameters)
 
 
-def _shape(flat: _Flat, parameters: AnalysisParameters) -> Measurements:
+def _given_sizes(parameters: ChartParameters) -> Array | None:
+    if parameters.sizes is None:
+        return None
+    sizes = np.array(parameters.sizes, dtype=np.float64)
+    return np.broadcast_to(sizes, len(parameters.values or ())).copy()
+
+
+def _shape(flat: _Flat, parameters: ChartParameters) -> Measurements:
     points = flat.sizes.size
     size = int(np.bincount(flat.sizes).argmax()) if points else 1
-    smallest, largest = SIZES[parameters.chart]
+    smallest, largest = SIZES.get(parameters.chart, SINGLE)
     if points and not smallest <= size <= largest:
         raise PermanentError(
             "subgroup_size_unfit",
@@ -66,12 +83,39 @@ def _shape(flat: _Flat, parameters: AnalysisParameters) -> Measurements:
     values = np.full((points, size), np.nan)
     values[equal] = flat.values[offsets[equal][:, None] + np.arange(size)]
     values[np.isnan(values).any(axis=1)] = np.nan
+    sizes = np.empty(0)
+    if parameters.chart.is_for_attributes:
+        sizes = np.ones(points) if flat.inspected is None else flat.inspected
+        check_counts(values[:, 0], sizes, parameters.chart)
+        values[np.isnan(sizes)] = np.nan
     phase1 = flat.phase1 if flat.phase1 is not None else np.ones(points, dtype=bool)
     if parameters.phase1_points is not None:
         phase1 = phase1 & (np.arange(points) < parameters.phase1_points)
     excluded = np.array(parameters.excluded_points, dtype=np.int64) - 1
     phase1[excluded[excluded < points]] = False
-    return Measurements(values=values, phase1=phase1, unequal=int((~equal).sum()))
+    return Measurements(values=values, sizes=sizes, phase1=phase1, unequal=int((~equal).sum()))
+
+
+def check_counts(counts: Array, sizes: Array, kind: ChartKind) -> None:
+    """Refuse what cannot have been counted; NaN is missing. Raises PermanentError."""
+    units = kind in {ChartKind.P, ChartKind.NP}
+    known = ~np.isnan(counts) & ~np.isnan(sizes)
+    wrong = (counts < 0) | (counts != np.floor(counts)) & ~np.isnan(counts) | np.isinf(counts)
+    wrong |= (sizes <= 0) | np.isinf(sizes)
+    if units:
+        wrong |= known & ((counts > sizes) | (sizes != np.floor(sizes)))
+    if wrong.any():
+        point = int(np.flatnonzero(wrong)[0])
+        raise PermanentError(
+            "counts_invalid",
+            f"point {point + 1} counts {counts[point]:g} in a sample of {sizes[point]:g}: counts "
+            "are whole and not negative, samples are above 0, and a sample has no more "
+            "nonconforming units than units",
+        )
+    if kind is ChartKind.NP and np.unique(sizes[~np.isnan(sizes)]).size > 1:
+        raise PermanentError(
+            "sample_size_varies", "chart np needs samples of one size: use chart p instead"
+        )
 
 
 async def _read(context: JobContext, query: MeasurementQuery, kind: ChartKind) -> _Flat:
@@ -99,16 +143,17 @@ class _Collected:
 
     def __init__(self, rows: Rows, query: MeasurementQuery, kind: ChartKind) -> None:
         columns = rows.columns
-        grouping = None if kind is ChartKind.I_MR else query.subgroup_column
-        if kind is not ChartKind.I_MR and grouping is None:
+        single = kind is ChartKind.I_MR or kind.is_for_attributes
+        grouping = None if single else query.subgroup_column
+        if kind in {ChartKind.XBAR_R, ChartKind.XBAR_S} and grouping is None:
             raise PermanentError("column_missing", f"chart {kind} needs a subgroup_column")
-        self._value = _position(columns, query.value_column, NUMBERS)
-        self._key = None if grouping is None else _position(columns, grouping, None)
+        self._value = position(columns, query.value_column, NUMBERS)
+        self._key = None if grouping is None else position(columns, grouping, None)
         self._flag = (
-            None
-            if query.phase1_column is None
-            else _position(columns, query.phase1_column, frozenset({ColumnType.BOOLEAN}))
+            None if query.phase1_column is None else position(columns, query.phase1_column, TRUTHS)
         )
+        self._size = position(columns, query.size_column, NUMBERS) if kind.needs_sizes else None
+        self._inspected: list[Array] = []
         self._values: list[Array] = []
         self._sizes: list[int] = []
         self._phase1: list[bool] = []
@@ -120,15 +165,17 @@ class _Collected:
         """Take one batch of rows."""
         self.count += len(batch)
         self._values.append(np.array([row[self._value] for row in batch], dtype=np.float64))
+        if self._size is not None:
+            self._inspected.append(np.array([row[self._size] for row in batch], dtype=np.float64))
         flags = [self._flag is None or bool(row[self._flag]) for row in batch]
         if self._key is None:
             self._phase1.extend(flags)
             return
-        position = 0
+        start = 0
         for key, group in groupby(row[self._key] for row in batch):
             size = sum(1 for _ in group)
-            self._extend(key, size, in_phase1=all(flags[position : position + size]))
-            position += size
+            self._extend(key, size, in_phase1=all(flags[start : start + size]))
+            start += size
 
     def _extend(self, key: Any, size: int, *, in_phase1: bool) -> None:
         if key == self._last:
@@ -154,19 +201,7 @@ class _Collected:
             values=values,
             sizes=np.array(sizes, dtype=np.int64),
             phase1=np.array(self._phase1, dtype=bool),
+            inspected=(
+                None if self._size is None else np.concatenate([np.empty(0), *self._inspected])
+            ),
         )
-
-
-def _position(
-    columns: Mapping[str, ColumnType], name: str, kinds: frozenset[ColumnType] | None
-) -> int:
-    if name not in columns:
-        raise PermanentError(
-            "column_missing", f"the query has no column {name!r}; it has: {', '.join(columns)}"
-        )
-    if kinds is not None and columns[name] not in kinds:
-        raise PermanentError(
-            "column_type_unfit",
-            f"column {name!r} is {columns[name]}, but must be one of: {', '.join(sorted(kinds))}",
-        )
-    return list(columns).index(name)

@@ -7,7 +7,7 @@ import numpy as np
 from lineshaft_contracts.spc import Rule
 from numpy.typing import NDArray
 
-from lineshaft_job_runner.types.spc.charts import Array, Mask
+from lineshaft_job_runner.types.spc.panels import Array, Mask
 
 Indices = NDArray[np.int64]
 

@@ -1,0 +1,1 @@
+"""Gage R&R: how much of what a measuring system shows is not the parts."""

@@ -1,0 +1,1 @@
+"""Pareto analysis: the few categories that make up most of it."""
