@@ -75,6 +75,20 @@ async def test_the_saved_queries_tell_the_last_shift(postgres_url: str) -> None:
         ("line-1", "tool-broken", 24.0, 1),
         ("line-3", "material-missing", 14.5, 1),
     ]
+    oee = await ask(postgres_url, "oee_by_line", *window)
+    assert [(row[0], float(row[1]), float(row[2]), row[3]) for row in oee] == [
+        ("line-1", 480.0, 24.0, 6),
+        ("line-2", 480.0, 0.0, 20),
+        ("line-3", 480.0, 14.5, 30),
+    ]
+    assert sum(row[4] for row in oee) == sum(row[3] for row in production)
+    stops = await ask(postgres_url, "downtime_events", *window)
+    assert [(row[1], float(row[5])) for row in stops] == [("press-1", 24.0), ("station-1", 14.5)]
+    orders = await ask(postgres_url, "production_by_order", *window)
+    assert [row[4:7] for row in sorted(orders)] == [row[3:6] for row in sorted(production)]
+    scrap = await ask(postgres_url, "scrap_by_defect", *window)
+    assert sum(row[3] for row in scrap) == sum(row[4] for row in production)
+    assert {row[2] for row in scrap} == {"burr", "bore-too-wide", "leak"}
     assert len(await ask(postgres_url, "orders")) == 21 * 6 + 48
     assert len(await ask(postgres_url, "stock")) > 240
 

@@ -77,8 +77,9 @@ STATEMENTS: Mapping[str, tuple[Statement, ...]] = {
     ),
     "production.unit-produced": (
         Statement(
-            "INSERT INTO production (order_id, work_unit, produced_at, good, scrap, rework) "
-            "VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO production "
+            "(order_id, work_unit, produced_at, good, scrap, rework, defect) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7)",
             lambda event: (
                 event.data["job_order_id"],
                 event.work_unit,
@@ -86,6 +87,7 @@ STATEMENTS: Mapping[str, tuple[Statement, ...]] = {
                 _pieces(event, "good"),
                 _pieces(event, "scrap"),
                 _pieces(event, "rework"),
+                event.data.get("defect_code"),
             ),
         ),
     ),

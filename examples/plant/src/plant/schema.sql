@@ -14,6 +14,10 @@ CREATE TABLE IF NOT EXISTS orders (
     started_at timestamptz,
     finished_at timestamptz
 );
+CREATE TABLE IF NOT EXISTS lines (
+    line text PRIMARY KEY,
+    ideal_cycle_seconds integer NOT NULL
+);
 CREATE TABLE IF NOT EXISTS operations (
     order_id text NOT NULL REFERENCES orders,
     segment_id text NOT NULL,
@@ -31,6 +35,8 @@ CREATE TABLE IF NOT EXISTS production (
     rework integer NOT NULL,
     PRIMARY KEY (order_id, work_unit, produced_at)
 );
+-- Why pieces were scrapped; NULL when none were.
+ALTER TABLE production ADD COLUMN IF NOT EXISTS defect text;
 CREATE INDEX IF NOT EXISTS production_by_time ON production (produced_at);
 CREATE TABLE IF NOT EXISTS lots (
     lot_id text PRIMARY KEY,

@@ -48,6 +48,11 @@ class Store:
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", ONE_AT_A_TIME)
             await connection.execute(schema)
+            await connection.executemany(
+                "INSERT INTO lines (line, ideal_cycle_seconds) VALUES ($1, $2) "
+                "ON CONFLICT DO NOTHING",
+                [(line.name, line.seconds_per_piece) for line in LINES],
+            )
 
     async def ready(self) -> bool:
         """Tell whether the database answers."""
