@@ -42,8 +42,26 @@ class SmtpServer:
     sender_answer: str = OK
     data_answers: list[str] = field(default_factory=list[str])
     """Answers to DATA, OK when they are used up; `drop` takes the mail and hangs up."""
+    _greeted: int = 0
     on_taken: Callable[[Taken], None] | None = None
     connections: int = 0
+    connections_max: int = 1_000
+    """Any more are closed without a word."""
+
+    async def handle_EHLO(  # noqa: N802 - aiosmtpd's name.
+        self,
+        server: SMTP,
+        session: Session,
+        envelope: Envelope,
+        hostname: str,
+        responses: list[str],
+    ) -> list[str]:
+        session.host_name = hostname
+        self._greeted += 1
+        if self._greeted > self.connections_max:
+            transport: Any = server.transport
+            transport.abort()
+        return responses
 
     async def handle_MAIL(  # noqa: N802 - aiosmtpd's name.
         self,

@@ -47,7 +47,7 @@ def restoring() -> bool:
 
 
 def exists(folder: Path) -> bool:
-    return any(path.stat().st_size > 0 for path in folder.rglob("content.zst"))
+    return any(path.stat().st_size > 0 for path in folder.rglob("content-*.zst"))
 
 
 async def kill_when(seen: Callable[[], bool]) -> None:
@@ -104,6 +104,6 @@ async def test_a_backup_that_is_killed_in_the_middle_is_none_and_the_retry_works
     assert end.state is JobState.SUCCEEDED, end.error
     assert end.result is not None
     assert end.result["verified"] == "restore"
-    assert len(plant.manifests()) == len(plant.stored("content.zst")) == 1
+    assert len(plant.manifests()) == len(plant.stored("content-*.zst")) == 1
     assert await databases(postgres_url) == before
     assert list((tmp_path / "work").iterdir()) == []

@@ -377,3 +377,13 @@ async def test_without_a_server_every_mail_is_in_an_artifact(
     assert "audit@acme.example" in str(message.get_all("X-Envelope-To"))
     assert message["Bcc"] is None
     assert "no mail server" in result.warnings[0]
+
+
+async def test_a_server_that_takes_one_connection_gets_all_mails_over_it(
+    server: SmtpServer, tmp_path: Path
+) -> None:
+    server.connections_max = 1
+    result = await send(FolderContext(tmp_path), to=to(*(f"p{n}@acme.example" for n in range(12))))
+    assert result.sent == 12
+    assert set(server.by_recipient.values()) == {1}
+    assert server.connections > 1

@@ -71,7 +71,7 @@ async def test_a_backup_counts_after_it_was_restored_and_compared(plant: Plant) 
     (manifest,) = plant.manifests()
     assert manifest["parts"]["indexes"] >= 2
     assert manifest["parts"]["large_objects"] == 1
-    assert manifest["sha256"] == packing.measured(plant.stored("content.zst")[0])[1]
+    assert manifest["sha256"] == packing.measured(plant.stored("content-*.zst")[0])[1]
     assert result.rto_seconds is not None
     assert 0 < result.rto_seconds < result.backup_seconds
     assert result.rpo_seconds is None
@@ -133,7 +133,7 @@ def remove(path: Path) -> None:
 async def test_damage_is_found_at_every_level(plant: Plant) -> None:
     await back_up(plant)
     (manifest,) = plant.manifests()
-    (path,) = plant.stored("content.zst")
+    (path,) = plant.stored("content-*.zst")
     whole = path.read_bytes()
     async with opened(attempt(plant.results), "plant") as again:
         for damage in (cut_in_half, cut_the_end, flip_a_byte, remove):
@@ -148,7 +148,7 @@ async def test_damage_is_found_at_every_level(plant: Plant) -> None:
 async def test_damage_from_before_the_digest_was_taken_is_found_by_reading(plant: Plant) -> None:
     await back_up(plant)
     (manifest,) = plant.manifests()
-    (path,) = plant.stored("content.zst")
+    (path,) = plant.stored("content-*.zst")
     whole = path.read_bytes()
     async with opened(attempt(plant.results), "plant") as again:
         for damage in (cut_in_half, cut_the_end, flip_a_byte):
@@ -166,7 +166,7 @@ async def test_half_a_dump_is_found_by_restoring_where_its_contents_list_looks_w
     """The dump itself ends in the middle, as after a full disk; packed and digested in order."""
     await back_up(plant)
     (manifest,) = plant.manifests()
-    (path,) = plant.stored("content.zst")
+    (path,) = plant.stored("content-*.zst")
     content = b"".join(packing.unpacked(path))
     with packing.Packer(path, level=3) as packer:
         packer.write(content[: len(content) * 2 // 3])
@@ -245,7 +245,7 @@ async def test_retention_deletes_after_the_new_one_is_proven(
     assert results[-1].kept == (results[3].backup_id, results[2].backup_id)
     assert results[-1].deleted == (results[1].backup_id,)
     assert [m["backup_id"] for m in plant.manifests()] == [r.backup_id for r in results[2:]]
-    assert len(plant.stored("content.zst")) == 2
+    assert len(plant.stored("content-*.zst")) == 2
 
 
 async def test_a_backup_that_was_checked_less_does_not_count(
@@ -294,7 +294,7 @@ async def test_a_restore_is_tried_first_and_never_overwrites(
 
 async def test_a_damaged_backup_is_not_restored(plant: Plant, postgres_url: str) -> None:
     await back_up(plant)
-    flip_a_byte(plant.stored("content.zst")[0])
+    flip_a_byte(plant.stored("content-*.zst")[0])
     with pytest.raises(PermanentError) as damaged:
         await restore(plant)
     assert damaged.value.code == "backup_damaged"

@@ -107,6 +107,19 @@ class Vault:
         listing = await self._listing()
         return sorted(backup_id for backup_id, names in listing.items() if MANIFEST not in names)
 
+    async def tidy(self, manifest: BackupManifest) -> None:
+        """Delete what earlier attempts at this backup left beside it."""
+        names = (await self._listing()).get(manifest.backup_id, [])
+        kept = {MANIFEST, manifest.object}
+        left = [self._key(manifest.backup_id, name) for name in names if name not in kept]
+        try:
+            if left:
+                await obstore.delete_async(self._store, left)
+        except FileNotFoundError:
+            return
+        except (OSError, BaseError) as error:
+            raise _unavailable(error) from error
+
     async def delete(self, backup_id: str) -> None:
         """Delete a backup: the manifest first, so that none ever promises what is not there."""
         names = (await self._listing()).get(backup_id, [])

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import secrets
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -63,7 +64,8 @@ async def run(context: JobContext, parameters: BackupParameters) -> BackupResult
 
 
 async def _make(attempt: Run, parameters: BackupParameters, examined: Examined) -> BackupManifest:
-    packed = attempt.work / "content.zst"
+    # An attempt that was given up may still write: its object is never this one's.
+    packed = attempt.work / f"content-{secrets.token_hex(4)}.zst"
     name = packed.name
     moved = attempt.moved(0, 400, examined.bytes_estimated, "dumping")
     dumped = await attempt.subject.dump(packed, moved)
@@ -98,7 +100,10 @@ async def _make(attempt: Run, parameters: BackupParameters, examined: Examined) 
         manifest = await _verified(attempt, manifest, parameters.verification)
     except DamagedError as error:
         raise RetryableError("backup_damaged", f"the backup does not count: {error}") from error
+    # Only who holds the job may say that there is a backup.
+    await attempt.context.record({"manifest": {"object": name, "sha256": digest}})
     await attempt.vault.put_manifest(manifest, attempt.work)
+    await attempt.vault.tidy(manifest)
     return manifest
 
 

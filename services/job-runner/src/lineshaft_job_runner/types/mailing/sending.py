@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
 from lineshaft_contracts.email import EmailParameters
 
-from lineshaft_job_runner.job_type import JobContext, SnoozeError
+from lineshaft_job_runner.job_type import JobContext, RetryableError, SnoozeError
 from lineshaft_job_runner.types.cancellation import stop_if_cancelled
 from lineshaft_job_runner.types.mailing.addressing import Addressee
 from lineshaft_job_runner.types.mailing.composing import Composer, Mail
@@ -54,36 +55,38 @@ class Sending:
         self._total = len(everybody)
         self._counts = self._outbox.count(everybody)
         self._report()
-        waiting = iter(mails)
+        waiting = deque(mails)
         ends = await asyncio.gather(
             *(self._send_next(waiting) for _ in range(self._settings.connections_max)),
             return_exceptions=True,
         )
-        for end in ends:
-            if end is not None:
-                raise end
+        errors = [end for end in ends if end is not None]
+        for error in sorted(errors, key=_is_no_connection):
+            if waiting or not _is_no_connection(error):
+                raise error
         next_due = self._outbox.next_due(everybody)
         if next_due is not None:
             wait = max(0.0, (next_due - self._now()).total_seconds())
             raise SnoozeError(wait, "some mails were refused for now and are tried again")
 
-    async def _send_next(self, waiting: Iterator[Mail]) -> None:
+    async def _send_next(self, waiting: deque[Mail]) -> None:
         """Send over a connection of its own until nothing waits, or somebody cannot go on.
 
-        Nobody is interrupted between handing a mail over and the answer: it would be unknown.
+        Nobody is interrupted between handing a mail over and the answer: it would be unknown. A
+        server that takes fewer connections than we want is content with those that it takes.
         """
         async with Transport(self._settings) as transport:
-            for mail in waiting:
+            while waiting and not self._stopping:
+                mail = waiting.popleft()
                 due = [a for a in mail.addressees if self._outbox.is_due(a, now=self._now())]
                 if not due:
                     continue
                 try:
                     await self._before_each()
-                    if self._stopping:
-                        return
                     await self._send(transport, mail, due)
-                except BaseException:
-                    self._stopping = True
+                except BaseException as error:
+                    waiting.appendleft(mail)
+                    self._stopping = self._stopping or not _is_no_connection(error)
                     raise
                 self._report()
 
@@ -122,6 +125,10 @@ class Sending:
     def _report(self) -> None:
         done = sum(self._counts[state] for state in FINAL)
         self._context.progress(done, self._total, f"{self._counts[State.SENT]} sent")
+
+
+def _is_no_connection(error: BaseException) -> bool:
+    return isinstance(error, RetryableError) and error.code == "smtp_unavailable"
 
 
 def _without_utf8(
