@@ -1,5 +1,8 @@
 """Filters that could never match are refused when the subscription is made, with a pointer."""
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +11,7 @@ from lineshaft_contracts.filters import DIALECTS, FILTERS, Filter
 from lineshaft_contracts.problems import ProblemError
 from lineshaft_contracts.production import UnitProduced
 from lineshaft_contracts.quality import QualityAlertRaised
-from lineshaft_event_router.filters.checking import read_filters
+from lineshaft_event_router.filters.checking import check_types, read_filters
 
 UNIT, ALERT, TEST = UnitProduced.type, QualityAlertRaised.type, quality.TestResultRecorded.type
 
@@ -144,3 +147,19 @@ def test_a_filter_is_written_as_it_was_read() -> None:
     one = Filter.model_validate({"not": {"any": [{"exact": {"id": "1"}}, {"sql": "TRUE"}]}})
     assert one.model_dump_json() == '{"not":{"any":[{"exact":{"id":"1"}},{"sql":"TRUE"}]}}'
     assert DIALECTS == ("exact", "prefix", "suffix", "all", "any", "not", "sql", "data")
+
+
+def test_types_that_no_event_has_are_told() -> None:
+    problems = check_types([UNIT, "plant.production.unit-produced.v9"])
+    assert [(one.pointer, one.code) for one in problems] == [("/types/1", "unknown_event_type")]
+    assert UNIT in problems[0].message
+
+
+def test_every_example_of_the_documents_is_accepted() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "filters.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(examples) >= 5
+    for example in examples:
+        assert read_filters(json.loads(example))
+    codes = set(re.findall(r"`([a-z_]+)`", page))
+    assert {str(one[2]) for one in REFUSED if one[2].startswith("cesql_")} <= codes

@@ -1,6 +1,6 @@
 """Refuses filters on attributes that no event has, and on words that an attribute never is."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from lineshaft_contracts.envelope import Envelope, Priority
@@ -19,9 +19,13 @@ def unknown_attribute(name: str) -> str:
         return ""
     if name in {"data", "database64"}:
         return "the payload is no attribute; use the dialect data"
-    near = get_close_matches(name, ATTRIBUTES, n=1)
-    hint = f"; do you mean {near[0]!r}?" if near else ""
-    return f"no event has an attribute {name[:40]!r}{hint}"
+    return f"no event has an attribute {name[:40]!r}" + did_you_mean(name, ATTRIBUTES)
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """Say which known word is nearest to one that is not known, if any is near."""
+    near = get_close_matches(word[:128], known, n=1)
+    return f"; do you mean {near[0]!r}?" if near else ""
 
 
 def check_attributes(
@@ -40,10 +44,9 @@ def check_attributes(
         if reason:
             yield FieldProblem(pointer=where, code="unknown_attribute", message=reason)
         elif name in words and not any(_holds(dialect, word, text) for word in words[name]):
-            near = get_close_matches(text, words[name], n=1)
-            hint = f"; do you mean {near[0]!r}?" if near else ""
             code = "unknown_event_type" if name == "type" else "never_matches"
-            message = f"no {name} of the wanted events is like that{hint}"
+            message = f"no {name} of the wanted events is like that"
+            message += did_you_mean(text, words[name])
             yield FieldProblem(pointer=where, code=code, message=message)
 
 

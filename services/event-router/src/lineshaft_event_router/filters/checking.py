@@ -12,7 +12,7 @@ from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError, po
 from lineshaft_contracts.registry import Contract
 from pydantic import ValidationError
 
-from lineshaft_event_router.filters.attribute_checking import check_attributes
+from lineshaft_event_router.filters.attribute_checking import check_attributes, did_you_mean
 from lineshaft_event_router.filters.cesql_checking import check_expression
 from lineshaft_event_router.filters.contract_fields import event_contracts
 from lineshaft_event_router.filters.covers import covers, types_of
@@ -50,6 +50,20 @@ def check_filters(
         problem
         for index, one in enumerate(filters)
         for problem in _check(one, wanted, narrowed, (*at, index))
+    ]
+
+
+def check_types(types: Sequence[str], *, at: Location = ("types",)) -> list[FieldProblem]:
+    """Return which of these are no types of events."""
+    known = [one.type for one in event_contracts(())]
+    return [
+        FieldProblem(
+            pointer=pointer((*at, index)),
+            code="unknown_event_type",
+            message="no such event is known" + did_you_mean(one, known),
+        )
+        for index, one in enumerate(types)
+        if one not in known
     ]
 
 

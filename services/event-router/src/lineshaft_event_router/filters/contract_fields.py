@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, cast
 
 from lineshaft_contracts.registry import Contract, Kind, contracts
@@ -40,7 +40,7 @@ def _schema(type_: str) -> dict[str, Any]:
     return contracts()[type_].model.model_json_schema()
 
 
-@cache
+@lru_cache(maxsize=512)  # The paths are what people send.
 def _nodes_at(type_: str, path: tuple[str, ...]) -> tuple[Mapping[str, Any], ...]:
     """Return the schemas of what may be at a path, without references and alternatives."""
     root = _schema(type_)

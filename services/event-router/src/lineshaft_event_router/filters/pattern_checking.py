@@ -1,12 +1,12 @@
 """Refuses payload patterns that can match no event of the wanted types."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from lineshaft_contracts.problems import FieldProblem, pointer
 from lineshaft_contracts.registry import Contract
 
+from lineshaft_event_router.filters.attribute_checking import did_you_mean
 from lineshaft_event_router.filters.conditions import Condition, is_number
 from lineshaft_event_router.filters.contract_fields import Place, place_in
 from lineshaft_event_router.filters.patterns import (
@@ -78,11 +78,10 @@ def _unknown(leaf: Leaf, wanted: Sequence[Contract], here: Location) -> FieldPro
     parent = place_in(wanted, leaf.path[:known])
     name = leaf.path[known]
     fields = parent.fields if parent else frozenset[str]()
-    near = get_close_matches(name, fields, n=1)
-    types = f"type {wanted[0].type}" if len(wanted) == 1 else f"of the {len(wanted)} wanted types"
-    message = f"no {types} has a field {'.'.join(leaf.path[: known + 1])[:200]!r}"
-    if near:
-        message += f"; do you mean {near[0]!r}?"
+    types = wanted[0].type if len(wanted) == 1 else f"none of the {len(wanted)} wanted types"
+    has = "has no" if len(wanted) == 1 else "has a"
+    message = f"{types} {has} field {'.'.join(leaf.path[: known + 1])[:200]!r}"
+    message += did_you_mean(name, fields)
     return FieldProblem(pointer=pointer(here), code="unknown_field", message=message)
 
 

@@ -113,7 +113,7 @@ class TopicTrie(Generic[K]):
         No place is reached twice: each has one way in, and a `#` node is entered for good.
         """
         root = self._root
-        entered = [] if root.many is None else [root.many]
+        entered: dict[_Node[K], None] = {} if root.many is None else {root.many: None}
         places = [root, *entered]
         for word in words:
             after: list[_Node[K]] = []
@@ -124,9 +124,9 @@ class TopicTrie(Generic[K]):
                 if node.one is not None:
                     after.append(node.one)
             for node in after:
-                if node.many is not None and node.many not in entered:
-                    entered.append(node.many)
-            places = after + entered
+                if node.many is not None:
+                    entered[node.many] = None
+            places = [*after, *entered]
         return [key for node in places for key in node.keys]
 
 
