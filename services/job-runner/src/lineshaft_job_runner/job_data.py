@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -254,7 +254,7 @@ class Endpoint:
     """An HTTP service of the sources file (kind http), with its secrets filled in."""
 
     base_url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     """Secrets among them: never log them, never show them in an error."""
     connect_timeout_seconds: float
     response_timeout_seconds: float

@@ -5,6 +5,7 @@ import gzip
 import itertools
 import json
 import re
+import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -308,3 +309,15 @@ async def test_outcomes_can_be_json_lines(plant: Plant) -> None:
     assert json.loads(lines[1]) == {
         "item": 2, "order_id": "MO-2", "outcome": "inserted", "code": None, "message": None,
     }  # fmt: skip
+
+
+async def test_many_bad_items_in_one_chunk_are_found_in_time(plant: Plant) -> None:
+    items = orders(3_000)
+    for place in range(0, 3_000, 10):
+        items[place]["line"] = "L9"
+    began = time.monotonic()
+    result = await plant.apply(items=items, mode="continue_on_error")
+    assert (result.counts.ok, result.counts.failed) == (2_700, 300)
+    assert time.monotonic() - began < 60
+    failed = {row["item"] for row in plant.outcomes() if row["outcome"] == "failed"}
+    assert failed == {str(place + 1) for place in range(0, 3_000, 10)}

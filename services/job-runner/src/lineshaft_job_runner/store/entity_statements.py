@@ -65,6 +65,12 @@ class Statements:
             "ON COMMIT DELETE ROWS"
         )
 
+    @property
+    def index(self) -> str:
+        """An index by which small parts of the staged rows are found."""
+        name = quoted(self.staging.partition(".")[2].strip('"') + "_item")
+        return f"CREATE INDEX IF NOT EXISTS {name} ON {self.staging} (_item)"
+
     def apply(self, operation: Operation, add: Sequence[str]) -> str:
         """Return the statement; $1 and $2 are the first and the last row that it is for."""
         match operation:

@@ -16,6 +16,7 @@ class BatchApply(JobType[BatchParameters, BatchResult]):
     parameters = BatchParameters
     result = BatchResult
     timeout_seconds: ClassVar[float] = 3_600.0
+    memory_bytes_max: ClassVar[int | None] = 2 * 1024**3
     example: ClassVar[Mapping[str, Any]] = {
         "table": {"source": "mes", "entity": "stock", "operation": "upsert"},
         "items": [

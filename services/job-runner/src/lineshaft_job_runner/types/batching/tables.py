@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any
 
@@ -69,7 +69,7 @@ class _Ahead:
     async def close(self) -> None:
         """Wait: a thread cannot be stopped, and must not outlive the file that it reads."""
         if self._reading is not None:
-            await asyncio.wait([self._reading])
+            await asyncio.gather(self._reading, return_exceptions=True)
 
 
 class TableBatch:
@@ -103,12 +103,16 @@ class TableBatch:
             self._file.begin(entity.key)
             shape = Shape(entity, self._change, records)
             if not self._is_one:
-                async for part, chunk in self._chunks(records, shape, digest):
-                    await self._patiently(target, shape, part, chunk)
+                async with aclosing(self._chunks(records, shape, digest)) as chunks:
+                    async for part, chunk in chunks:
+                        await self._patiently(target, shape, part, chunk)
                 return
             with suppress(_TakenBackError):
-                async with target.transaction() as transaction:
-                    async for part, chunk in self._chunks(records, shape, digest):
+                async with (
+                    target.transaction() as transaction,
+                    aclosing(self._chunks(records, shape, digest)) as chunks,
+                ):
+                    async for part, chunk in chunks:
                         outcomes, replayed = await self._apply(transaction, shape, part, chunk)
                         self._keep(chunk, outcomes, replayed=replayed)
                     if self._parameters.dry_run:
