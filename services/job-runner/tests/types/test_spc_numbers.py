@@ -24,6 +24,7 @@ from lineshaft_job_runner.types.spc.panels import Array
 from scipy import stats
 
 DATA = Path(__file__).parent / "data"
+SHARED = Path(__file__).parents[5] / "shared" / "references" / "domain-data"
 TABLED = 5e-5
 """qcc 2.7 and NIST round d2 to three decimals: 2.326 for d2(5) = 2.3259289, which is 3e-5."""
 
@@ -141,6 +142,18 @@ def test_deviation_keeps_the_digits_that_the_input_has(
     data = np.array([base, *[low, high] * 500])
     assert accurate_mean(data) == pytest.approx(mean, rel=1e-15)
     assert accurate_deviation(data) == pytest.approx(0.1, rel=10**-digits)
+
+
+def test_the_speed_of_light_keeps_the_certified_digits() -> None:
+    # NIST StRD, Michelso: 100 measurements by A. A. Michelson.
+    path = SHARED / "nist_strd_univariate.json"
+    if not path.exists():
+        pytest.skip("the certified data is not on this machine")
+    certified = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("Michelso", "NumAcc1"):
+        data = np.array(certified[name]["data"], dtype=np.float64)
+        assert accurate_mean(data) == pytest.approx(certified[name]["mean"], rel=1e-15)
+        assert accurate_deviation(data) == pytest.approx(certified[name]["sd"], rel=1e-13)
 
 
 @pytest.mark.parametrize("number", range(1, 9))

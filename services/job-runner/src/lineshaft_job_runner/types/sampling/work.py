@@ -102,7 +102,7 @@ def _result(
         input_digest=digest,
         plans=plans,
         distribution=distribution,
-        characteristic=points[:: max(1, (len(points) - 1) // (POINTS_SHOWN - 1))],
+        characteristic=points[:: max(1, -(-(len(points) - 1) // (POINTS_SHOWN - 1)))],
         quality_accepted=curve and curve.quality_at(0.95),
         quality_indifferent=curve and curve.quality_at(0.5),
         quality_rejected=curve and curve.quality_at(0.1),
