@@ -10,9 +10,8 @@ from lineshaft_contracts.door import validate_plant_event
 from lineshaft_contracts.envelope import Envelope
 from lineshaft_contracts.problems import FieldProblem, Problem
 from lineshaft_contracts.routing import ListQuarantined
-from lineshaft_event_router import store
 from lineshaft_event_router.refusal import Refusal
-from lineshaft_event_router.store import EventBook, Inbox, Quarantine
+from lineshaft_event_router.store import EventBook, Inbox, Quarantine, events
 from pydantic_core import to_json
 
 from .plant_floor import event
@@ -101,7 +100,7 @@ async def test_what_is_wrong_with_a_field_is_kept_to_the_letter(pool: Pool) -> N
 async def test_the_oldest_refusals_are_forgotten(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "QUARANTINE_MAX", 3)
+    monkeypatch.setattr(events, "QUARANTINE_MAX", 3)
     quarantine = Quarantine(pool)
     for number in range(5):
         await quarantine.record([refused(number)])
