@@ -10,21 +10,21 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from lineshaft_job_runner.types.reporting import palette, shapes
+from lineshaft_job_runner.types.reporting import shapes, style
 from lineshaft_job_runner.types.reporting.document import Document, Row, Table, Tone
 from lineshaft_job_runner.types.reporting.numerals import Numerals
 from lineshaft_job_runner.types.reporting.plotting import draw
 
 MARKUP = files("lineshaft_job_runner.types.reporting") / "markup"
 COLORS = {
-    "ink": palette.INK,
-    "accent": palette.ACCENT,
-    "soft": palette.SOFT,
-    "stripe": palette.STRIPE,
-    "muted": palette.MUTED,
-    "good-tone": palette.TONES[Tone.GOOD],
-    "bad-tone": palette.TONES[Tone.BAD],
-    "warning": palette.TONES[Tone.WARNING],
+    "ink": style.INK,
+    "accent": style.ACCENT,
+    "soft": style.SOFT,
+    "stripe": style.STRIPE,
+    "muted": style.MUTED,
+    "good-tone": style.TONES[Tone.GOOD],
+    "bad-tone": style.TONES[Tone.BAD],
+    "warning": style.TONES[Tone.WARNING],
 }
 
 
@@ -61,6 +61,7 @@ class HtmlRenderer:
                 }
                 for figure in document.figures
             ],
+            per_row=style.figures_per_row(len(document.figures)),
             charts=[(chart.title, _drawing(draw(chart, numerals))) for chart in document.charts],
         )
 
@@ -76,6 +77,7 @@ class HtmlRenderer:
             "table",
             table=table,
             count=self._numerals.integer(table.rows_expected),
+            part=f"{100 * style.table_part(total):.0f}",
             widths=[f"{100 * column.share / total:.2f}" for column in table.columns],
         )
 

@@ -10,13 +10,13 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 
-from lineshaft_job_runner.types.reporting import palette
+from lineshaft_job_runner.types.reporting import style
 from lineshaft_job_runner.types.reporting.typography import BOLD, REGULAR, Typography, width_of
 
 MARGIN = 15 * mm
 HEADER = 12 * mm
-INK, ACCENT, RULE = HexColor(palette.INK), HexColor(palette.ACCENT), HexColor(palette.SOFT)
-MUTED = HexColor(palette.MUTED)
+INK, ACCENT, RULE = HexColor(style.INK), HexColor(style.ACCENT), HexColor(style.SOFT)
+MUTED = HexColor(style.MUTED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +32,18 @@ class Frame:
 class Pages:
     """A PDF that is written from top to bottom; lengths are points, y grows upward."""
 
-    def __init__(self, path: Path, frame: Frame, typography: Typography) -> None:
-        self.canvas = _NumberedCanvas(str(path), frame.footer)
+    def __init__(
+        self, path: Path, frame: Frame, typography: Typography, *, landscape: bool = False
+    ) -> None:
+        size = (A4[1], A4[0]) if landscape else A4
+        self.canvas = _NumberedCanvas(str(path), frame.footer, size)
         self.canvas.setTitle(frame.title)
         self.canvas.setSubject(frame.subtitle)
         self.canvas.setCreator("Lineshaft")
         self.typography = typography
         self._frame = frame
-        self.left, self.right = MARGIN, A4[0] - MARGIN
+        self.left, self.right = MARGIN, size[0] - MARGIN
+        self._top = size[1] - MARGIN
         self.bottom = MARGIN + 6 * mm
         self.y = 0.0
         self._open()
@@ -107,7 +111,7 @@ class Pages:
         return count
 
     def _open(self) -> None:
-        self.y = A4[1] - MARGIN
+        self.y = self._top
         indent = 0.0
         if self._frame.logo is not None:
             self.canvas.drawImage(
@@ -128,13 +132,14 @@ class Pages:
 class _NumberedCanvas(Canvas):
     """Keeps finished pages until their count is known; a page is some 20 KB of commands."""
 
-    def __init__(self, path: str, footer: str) -> None:
-        super().__init__(path, pagesize=A4, pageCompression=1)
+    def __init__(self, path: str, footer: str, size: tuple[float, float]) -> None:
+        super().__init__(path, pagesize=size, pageCompression=1)
         # Base 85 keeps a file printable on links of seven bits, and makes it a quarter larger.
         settings: Any = rl_config
         settings.useA85 = 0
         self.states: list[dict[str, Any]] = []
         self._footer = footer
+        self._right = size[0] - MARGIN
 
     def showPage(self) -> None:  # noqa: N802 - reportlab's name
         """Put the page aside."""
@@ -150,6 +155,6 @@ class _NumberedCanvas(Canvas):
             self.setFont(REGULAR, 7)
             self.setFillColor(INK)
             self.drawString(MARGIN, MARGIN - 4, self._footer)
-            self.drawRightString(A4[0] - MARGIN, MARGIN - 4, f"Page {number} of {len(states)}")
+            self.drawRightString(self._right, MARGIN - 4, f"Page {number} of {len(states)}")
             super().showPage()
         super().save()

@@ -5,19 +5,22 @@ from pathlib import Path
 
 from reportlab.lib.colors import HexColor
 
-from lineshaft_job_runner.types.reporting.document import Chart, Document, Figure, Row, Table
+from lineshaft_job_runner.types.reporting.document import Chart, Document, Figure, Row, Table, Tone
 from lineshaft_job_runner.types.reporting.numerals import Numerals
 from lineshaft_job_runner.types.reporting.pages import Frame, Pages
-from lineshaft_job_runner.types.reporting.palette import MUTED, STRIPE, TONES
 from lineshaft_job_runner.types.reporting.plotting import draw
 from lineshaft_job_runner.types.reporting.shapes import Box, Dot, Shape, Words
 from lineshaft_job_runner.types.reporting.shapes import Path as Line
+from lineshaft_job_runner.types.reporting.style import MUTED, NOTE, STRIPE, TONES, figures_per_row
 from lineshaft_job_runner.types.reporting.tables import TableWriter
 from lineshaft_job_runner.types.reporting.typography import BOLD, Typography, width_of
 
-FIGURES_PER_ROW = 4
 FIGURE_HEIGHT, FIGURE_GAP = 40.0, 7.0
-CHART_GAP = 8.0
+CHART_GAP = 6.0
+PORTRAIT_SHARES_MAX = 16.0
+"""Of the columns of a table; a wider one turns the paper."""
+LARGEST = 1.15
+"""How much a chart grows at most on a wide page."""
 
 
 class PdfRenderer:
@@ -34,10 +37,12 @@ class PdfRenderer:
             footer=document.footer,
             logo=logo,
         )
-        self._pages = Pages(path, frame, self._typography)
+        shares = (sum(column.share for column in table.columns) for table in document.tables)
+        landscape = max(shares, default=0.0) > PORTRAIT_SHARES_MAX
+        self._pages = Pages(path, frame, self._typography, landscape=landscape)
         self._table: TableWriter | None = None
         for note in document.notes:
-            self._pages.paragraph(self._typography.clean(note))
+            self._draw_note(self._typography.clean(note))
         self._draw_figures(document.figures)
         for chart in document.charts:
             self._draw_chart(chart)
@@ -78,12 +83,25 @@ class PdfRenderer:
             found.append(f"{self._typography.texts_cut} texts are cut at 500 characters")
         return found
 
+    def _draw_note(self, note: str) -> None:
+        pages = self._pages
+        lines = self._typography.wrap(note, size=8.5, width=pages.width - 20)
+        height = 12.0 * len(lines) + 8
+        top = pages.reserve(height + FIGURE_GAP)
+        pages.canvas.setFillColor(HexColor(NOTE))
+        pages.canvas.rect(pages.left, top - height, pages.width, height, 0, 1)
+        pages.canvas.setFillColor(HexColor(TONES[Tone.WARNING]))
+        pages.canvas.rect(pages.left, top - height, 2.5, height, 0, 1)
+        for number, line in enumerate(lines):
+            pages.text(line, pages.left + 10, top - 13 - 12 * number, size=8.5)
+
     def _draw_figures(self, figures: Sequence[Figure]) -> None:
         pages = self._pages
-        width = (pages.width - FIGURE_GAP * (FIGURES_PER_ROW - 1)) / FIGURES_PER_ROW
-        for start in range(0, len(figures), FIGURES_PER_ROW):
+        per_row = figures_per_row(len(figures))
+        width = (pages.width - FIGURE_GAP * (per_row - 1)) / per_row
+        for start in range(0, len(figures), per_row):
             top = pages.reserve(FIGURE_HEIGHT + FIGURE_GAP)
-            for place, figure in enumerate(figures[start : start + FIGURES_PER_ROW]):
+            for place, figure in enumerate(figures[start : start + per_row]):
                 self._draw_figure(figure, pages.left + place * (width + FIGURE_GAP), top, width)
 
     def _draw_figure(self, figure: Figure, x: float, top: float, width: float) -> None:
@@ -102,7 +120,7 @@ class PdfRenderer:
     def _draw_chart(self, chart: Chart) -> None:
         drawing = draw(chart, self._numerals)
         self._pages.heading(self._typography.clean(chart.title), keep=drawing.height)
-        scale = self._pages.width / drawing.width
+        scale = min(self._pages.width / drawing.width, LARGEST)
         top = self._pages.reserve(drawing.height * scale + CHART_GAP)
         for shape in drawing.shapes:
             self._draw_shape(shape, top, scale)

@@ -8,18 +8,22 @@ from typing import assert_never
 
 from lineshaft_job_runner.types.reporting.document import Bars, Chart, Form, Tone, Trace
 from lineshaft_job_runner.types.reporting.numerals import Numerals
-from lineshaft_job_runner.types.reporting.palette import INK, MUTED, SOFT, TONES
 from lineshaft_job_runner.types.reporting.shapes import Box, Dot, Drawing, Path, Shape, Words
+from lineshaft_job_runner.types.reporting.style import INK, MUTED, SOFT, TONES
 
 WIDTH = 510.0
 HEIGHT = 168.0
-LEFT, RIGHT, TOP, BOTTOM = 44.0, 466.0, 20.0, 142.0
+LEFT, RIGHT, TOP, BOTTOM = 40.0, 500.0, 20.0, 142.0
 """Edges of the area of the plot."""
 LABELS_MAX = 16
 BAR_WIDTH_MAX = 34.0
 SIZE = 6.5
 LETTER = 0.56
 """Mean width of a letter, in sizes; a little generous."""
+PAPER = "#ffffff"
+FACTORS = (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10)
+LIMITS_WIDTH = 58.0
+"""Room at the right of a control chart, where its limits are written."""
 
 
 def draw(chart: Chart, numerals: Numerals) -> Drawing:
@@ -82,7 +86,9 @@ def _running(values: Sequence[float], step: float) -> list[Shape]:
     for (x, y), share in zip(points, shares, strict=True):
         shapes.append(Dot(x=x, y=y, radius=1.6, color=color))
         text = f"{share:.0%}"
-        shapes.append(Words(text=text, x=x, y=y - 4, size=SIZE, color=INK, anchor="middle"))
+        width = len(text) * SIZE * LETTER + 3
+        shapes.append(Box(x=x - width / 2, y=y - 11, width=width, height=8, color=PAPER))
+        shapes.append(Words(text=text, x=x, y=y - 5, size=SIZE, color=INK, anchor="middle"))
     return shapes
 
 
@@ -91,24 +97,24 @@ def _trace(chart: Trace, numerals: Numerals) -> list[Shape]:
     levels = [*known, *chart.lines.values()]
     low, high = (min(levels), max(levels)) if levels else (0.0, 1.0)
     margin = (high - low) * 0.08 or abs(high) * 0.01 or 1.0
-    low, high = low - margin, high + margin
+    low, high, right = low - margin, high + margin, RIGHT - LIMITS_WIDTH
     # Limits write their own values; a grid would only hide them.
     shapes: list[Shape] = []
     for name, level in chart.lines.items():
         y = _y(level, low, high)
         color = TONES[Tone.GOOD if name == "CL" else Tone.BAD]
-        line = [(LEFT, y), (RIGHT, y)]
+        line = [(LEFT, y), (right, y)]
         shapes.append(Path(points=line, color=color, width=0.8, dashed=name != "CL"))
         text = f"{name} {numerals.measure(level)}"
-        shapes.append(Words(text=text, x=RIGHT + 3, y=y + 2, size=5.5, color=color))
-    step = (RIGHT - LEFT) / max(len(chart.values), 1)
+        shapes.append(Words(text=text, x=right + 3, y=y + 2, size=6, color=color))
+    step = (right - LEFT) / max(len(chart.values), 1)
     places = [LEFT + step * (index + 0.5) for index in range(len(chart.values))]
     shapes += _phase(chart, step)
     shapes += _points(chart, places, lambda value: _y(value, low, high), step)
     every = -(-len(places) // LABELS_MAX) or 1
     for index in range(0, len(places), every):
         shapes += _label(str(index + 1), places[index], step * every)
-    return [*shapes, Path(points=[(LEFT, BOTTOM), (RIGHT, BOTTOM)], color=SOFT)]
+    return [*shapes, Path(points=[(LEFT, BOTTOM), (right, BOTTOM)], color=SOFT)]
 
 
 def _points(
@@ -154,7 +160,9 @@ def _grid(
     for level in levels:
         y = _y(level, low, high)
         shapes.append(Path(points=[(LEFT, y), (RIGHT, y)], color=SOFT))
-        text = f"{level:.0%}" if form is Form.RATIO else numerals.measure(level)
+        whole = level.is_integer()
+        text = numerals.integer(int(level)) if whole else numerals.measure(level)
+        text = f"{level:.0%}" if form is Form.RATIO else text
         shapes.append(Words(text=text, x=LEFT - 5, y=y + 2, size=SIZE, color=MUTED, anchor="end"))
     return shapes
 
@@ -187,10 +195,8 @@ def _y(value: float, low: float, high: float) -> float:
 
 
 def _round_up(largest: float) -> float:
-    """Return the next of 1, 2, 4, 6, 8 or 10 times a power of ten, whose quarters are short."""
+    """Return a number whose quarters are short."""
     if largest <= 0:
         return 4.0
     power = 10.0 ** math.floor(math.log10(largest))
-    return next(
-        factor * power for factor in (1, 2, 4, 6, 8, 10) if factor * power >= largest * 0.999999
-    )
+    return next(factor * power for factor in FACTORS if factor * power >= largest * 0.999999)

@@ -38,20 +38,20 @@ class Typography:
             return line[: TEXT_MAX - 1] + ELLIPSIS
         return line
 
-    def wrap(self, text: str, *, size: float, width: float) -> list[str]:
+    def wrap(self, text: str, *, size: float, width: float, font: str = REGULAR) -> list[str]:
         """Break a line at spaces, and inside of words that are wider than the column."""
-        if width_of(text, size) <= width:
+        if width_of(text, size, font) <= width:
             return [text]
         lines = [""]
         for word in text.split(" "):
             joined = f"{lines[-1]} {word}" if lines[-1] else word
-            if width_of(joined, size) <= width:
+            if width_of(joined, size, font) <= width:
                 lines[-1] = joined
                 continue
             if lines[-1]:
                 lines.append("")
             for character in word:
-                if lines[-1] and width_of(lines[-1] + character, size) > width:
+                if lines[-1] and width_of(lines[-1] + character, size, font) > width:
                     lines.append("")
                 lines[-1] += character
         return lines

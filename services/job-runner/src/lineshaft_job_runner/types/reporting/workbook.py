@@ -16,7 +16,7 @@ from lineshaft_job_runner.types.exporting.cells import (
     write_row,
     write_text,
 )
-from lineshaft_job_runner.types.reporting import palette
+from lineshaft_job_runner.types.reporting import style
 from lineshaft_job_runner.types.reporting.document import Column, Document, Form, Row, Table
 from lineshaft_job_runner.types.reporting.numerals import Numerals
 from lineshaft_job_runner.types.reporting.workbook_charts import write_charts
@@ -48,7 +48,7 @@ class WorkbookRenderer:
         self._numerals = numerals
         self._book = xlsxwriter.Workbook(str(path), options)
         self._book.set_properties({"title": document.title, "subject": document.subtitle})
-        head = {"bold": True, "bg_color": palette.SOFT, "text_wrap": True, "valign": "bottom"}
+        head = {"bold": True, "bg_color": style.SOFT, "text_wrap": True, "valign": "bottom"}
         self._head = self._book.add_format(head)
         self._plain = self._book.add_format()
         self._writes = {form: self._writer(form) for form in Form}
@@ -98,7 +98,7 @@ class WorkbookRenderer:
         sheet.set_column(0, 0, 30)
         sheet.set_column(1, 6, 14)
         _for_paper(sheet)
-        title = {"bold": True, "font_size": 16, "font_color": palette.ACCENT}
+        title = {"bold": True, "font_size": 16, "font_color": style.ACCENT}
         if logo is not None:
             sheet.insert_image(0, 6, str(logo), {"object_position": 1})
         sheet.write_string(0, 0, document.title, self._book.add_format(title))

@@ -8,7 +8,7 @@ from xlsxwriter.workbook import Workbook
 from xlsxwriter.worksheet import Worksheet
 
 from lineshaft_job_runner.types.reporting.document import Bars, Chart, Form, Tone, Trace
-from lineshaft_job_runner.types.reporting.palette import SOFT, TONES
+from lineshaft_job_runner.types.reporting.style import SOFT, TONES
 
 CHART_ROWS = 16
 CHART_SIZE = {"width": 760, "height": 300}
