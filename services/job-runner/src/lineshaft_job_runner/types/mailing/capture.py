@@ -55,7 +55,12 @@ async def captured(context: JobContext, settings: MailSettings) -> AsyncGenerato
         server = await loop.create_server(protocol, LOOPBACK, 0)
         try:
             port = server.sockets[0].getsockname()[1]
-            here = {"host": LOOPBACK, "port": port, "security": Security.NONE, "user": None}
+            here = {
+                "mail_host": LOOPBACK,
+                "mail_port": port,
+                "mail_security": Security.NONE,
+                "mail_user": None,
+            }
             yield settings.model_copy(update=here)
         finally:
             server.close()

@@ -44,8 +44,8 @@ class Sending:
         self._outbox = outbox
         self._now = now
         self._settings = settings
-        per_minute = parameters.per_minute_max or settings.per_minute_max
-        self._pace = Pace(min(per_minute, settings.per_minute_max))
+        per_minute = parameters.per_minute_max or settings.mail_per_minute_max
+        self._pace = Pace(min(per_minute, settings.mail_per_minute_max))
         self._ends = time.monotonic() + SLICE_SECONDS
         self._stopping = False
 
@@ -57,7 +57,7 @@ class Sending:
         self._report()
         waiting = deque(mails)
         ends = await asyncio.gather(
-            *(self._send_next(waiting) for _ in range(self._settings.connections_max)),
+            *(self._send_next(waiting) for _ in range(self._settings.mail_connections_max)),
             return_exceptions=True,
         )
         errors = [end for end in ends if end is not None]

@@ -27,40 +27,43 @@ class MailSettings(BaseSettings):
     """What the environment says about mail; without a host mails are captured, not sent."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LINESHAFT_MAIL_", frozen=True, extra="ignore", use_attribute_docstrings=True
+        env_prefix="LINESHAFT_", frozen=True, extra="ignore", use_attribute_docstrings=True
     )
 
-    host: str | None = None
+    mail_host: str | None = None
     """SMTP server; None captures every mail in an artifact of its job."""
-    port: Annotated[int, Field(ge=1, le=65_535)] = 587
-    security: Security = Security.STARTTLS
+    mail_port: Annotated[int, Field(ge=1, le=65_535)] = 587
+    """Usual ones are 587, 465 and 25."""
+    mail_security: Security = Security.STARTTLS
     """starttls (587), tls (465) or none (25)."""
-    user: str | None = None
-    password: SecretStr | None = None
-    password_file: Path | None = None
+    mail_user: str | None = None
+    """None sends without a login."""
+    mail_password: SecretStr | None = None
+    """Seen by every job type; better in a file."""
+    mail_password_file: Path | None = None
     """Instead of the password itself."""
-    ca_file: Path | None = None
+    mail_ca_file: Path | None = None
     """Certificates to trust instead of the system's."""
-    sender: str = "Lineshaft <lineshaft@localhost>"
+    mail_sender: str = "Lineshaft <lineshaft@localhost>"
     """From, when a job names none."""
-    sender_domains: str = ""
+    mail_sender_domains: str = ""
     """Domains that jobs may send from, separated by commas; the sender's own when empty."""
-    recipient_domains: str = ""
+    mail_recipient_domains: str = ""
     """Domains that jobs may write to, separated by commas; all when empty."""
-    per_minute_max: Annotated[int, Field(ge=1)] = 600
+    mail_per_minute_max: Annotated[int, Field(ge=1)] = 600
     """Mails of one job in a minute."""
-    connections_max: Annotated[int, Field(ge=1, le=50)] = 4
+    mail_connections_max: Annotated[int, Field(ge=1, le=50)] = 4
     """Of one job at once; as many mails may be `unknown` when its process is killed."""
-    attachment_bytes_max: Annotated[int, Field(ge=0)] = 10 * 1024 * 1024
+    mail_attachment_bytes_max: Annotated[int, Field(ge=0)] = 10 * 1024 * 1024
     """Of all attachments of a mail together."""
-    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 60.0
+    mail_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 60.0
     """For one answer of the server."""
 
     @model_validator(mode="after")
     def _keeps_the_password(self) -> Self:
-        secret = self.password is not None or self.password_file is not None
-        open_network = self.security is Security.NONE and self.host not in LOOPBACK
-        if self.host is not None and secret and open_network:
+        secret = self.mail_password is not None or self.mail_password_file is not None
+        open_network = self.mail_security is Security.NONE and self.mail_host not in LOOPBACK
+        if self.mail_host is not None and secret and open_network:
             raise ValueError("a password needs LINESHAFT_MAIL_SECURITY=starttls or tls")
         return self
 
@@ -71,7 +74,7 @@ class MailSettings(BaseSettings):
             return cls.model_validate({})
         except ValidationError as error:
             found = "; ".join(
-                f"LINESHAFT_MAIL_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}"
+                f"LINESHAFT_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}"
                 for e in error.errors(include_input=False)
             )
             raise PermanentError("mail_not_configured", found) from None
@@ -79,28 +82,28 @@ class MailSettings(BaseSettings):
     @property
     def captures(self) -> bool:
         """Whether mails go into an artifact."""
-        return self.host is None
+        return self.mail_host is None
 
     @property
     def default_sender(self) -> Mailbox:
         """From, when a job names none."""
-        name, address = parseaddr(self.sender)
+        name, address = parseaddr(self.mail_sender)
         return Mailbox(address=address, name=name)
 
     def secret(self) -> str | None:
         """Return the password."""
-        if self.password_file is not None:
+        if self.mail_password_file is not None:
             try:
-                return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+                return self.mail_password_file.read_text(encoding="utf-8").rstrip("\r\n")
             except OSError as error:
                 raise PermanentError(
                     "mail_not_configured", f"LINESHAFT_MAIL_PASSWORD_FILE: {error.strerror}"
                 ) from error
-        return None if self.password is None else self.password.get_secret_value()
+        return None if self.mail_password is None else self.mail_password.get_secret_value()
 
     def check_sender(self, sender: Mailbox) -> None:
         """Raise PermanentError `sender_not_allowed`."""
-        allowed = _domains(self.sender_domains) or {_domain(self.default_sender.address)}
+        allowed = _domains(self.mail_sender_domains) or {_domain(self.default_sender.address)}
         if _domain(sender.address) not in allowed:
             raise PermanentError(
                 "sender_not_allowed",
@@ -110,7 +113,7 @@ class MailSettings(BaseSettings):
 
     def allows_recipient(self, address: str) -> bool:
         """Whether jobs may write to this address."""
-        allowed = _domains(self.recipient_domains)
+        allowed = _domains(self.mail_recipient_domains)
         return not allowed or _domain(address) in allowed
 
 

@@ -148,8 +148,8 @@ class Transport:
             await server.connect()
             await server.ehlo()
             secret = settings.secret()
-            if settings.user and secret is not None:
-                await server.login(settings.user, secret)
+            if settings.mail_user and secret is not None:
+                await server.login(settings.mail_user, secret)
         except SMTPAuthenticationError as error:
             server.close()
             raise _no_login(error) from error
@@ -167,12 +167,12 @@ class Transport:
 
 def _client(settings: MailSettings) -> aiosmtplib.SMTP:
     return aiosmtplib.SMTP(
-        hostname=settings.host,
-        port=settings.port,
-        timeout=settings.timeout_seconds,
-        use_tls=settings.security is Security.TLS,
-        start_tls=settings.security is Security.STARTTLS,
-        cert_bundle=None if settings.ca_file is None else str(settings.ca_file),
+        hostname=settings.mail_host,
+        port=settings.mail_port,
+        timeout=settings.mail_timeout_seconds,
+        use_tls=settings.mail_security is Security.TLS,
+        start_tls=settings.mail_security is Security.STARTTLS,
+        cert_bundle=None if settings.mail_ca_file is None else str(settings.mail_ca_file),
     )
 
 

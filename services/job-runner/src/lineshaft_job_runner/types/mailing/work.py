@@ -43,7 +43,7 @@ async def run(
     digest.add_rows((a.envelope, dict(a.variables)) for a in everybody.found)
     allowed = [a for a in everybody.found if settings.allows_recipient(a.envelope)]
     files = await enclosures.fetch(
-        context, parameters, digest, bytes_max=settings.attachment_bytes_max
+        context, parameters, digest, bytes_max=settings.mail_attachment_bytes_max
     )
     composer = Composer(parameters, job_id=context.job_id, sender=sender, enclosures=files)
     outbox = await Outbox.open(context, parameters, now=now())
