@@ -18,6 +18,7 @@ from lineshaft_contracts.reports import (
 )
 
 from lineshaft_job_runner.job_type import JobContext, PermanentError
+from lineshaft_job_runner.types.cancellation import stop_if_cancelled
 from lineshaft_job_runner.types.input_digest import InputDigest
 from lineshaft_job_runner.types.reporting.choosing import template_class
 from lineshaft_job_runner.types.reporting.document import Document, Table
@@ -84,6 +85,7 @@ class Report:
                 done += await self._write_table(table, opened, done)
             self._context.progress(self._total, self._total, "writing the files")
             for output in opened:
+                stop_if_cancelled(self._context)
                 await self._finish(output)
 
     async def _write_table(self, table: Table, opened: Sequence[Output], done: int) -> int:
