@@ -105,6 +105,9 @@ MODELS: dict[str, dict[str, Any]] = {
     "OfferedType": {"name": "acme.print-labels", "title": "Print labels"},
     "SetJobLimit": {"name": "press-1", "every_tenant": False},
     "SetJobSchedule": {"name": "shift-report"},
+    "ReplayStart": {"offset": 120_450},
+    "SinkCredential": {"secrets": ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]},
+    "Subscription": {"protocol": "HTTP", "sink": "https://hooks.example.com/plant"},
 }
 """Values of fields, by the model, that no example of it goes without."""
 
@@ -124,6 +127,12 @@ WHEN_FULL: dict[str, dict[str, Any]] = {
         "example": {"material_lot_id": "LOT-0007"},
     },
     "Redrive": {"states": ["failed", "quarantined"]},
+    "ReplayStart": {"time": None, "event_id": None},
+    "Subscription": {
+        "filters": [{"exact": {"priority": "critical"}}],
+        "topics": ["acme.north.#"],
+        "types": ["plant.production.unit-produced.v1"],
+    },
 }
 """Values by the model that only a full example has; None for what contradicts another field."""
 

@@ -34,6 +34,7 @@ MODULES = (
     "quality",
     "resource",
     "routing",
+    "subscriptions",
     "telemetry",
 )
 

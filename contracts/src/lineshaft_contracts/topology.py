@@ -43,6 +43,9 @@ class Queue:
     max_length: int | None = None
     max_bytes: int | None = None
     message_ttl_seconds: int | None = None
+    own: bool = False
+    """Made for one customer while the system runs: its limits are its arguments, for good, and
+    when it is full it takes nothing more, so that whoever publishes knows."""
 
     def limits(self) -> dict[str, int]:
         """Return the definition of the policy that carries its limits; empty without limits."""
@@ -54,9 +57,12 @@ class Queue:
         }
         return {name: limit for name, limit in limits.items() if limit is not None}
 
-    def arguments(self) -> dict[str, str]:
+    def arguments(self) -> dict[str, str | int]:
         """Return the arguments that it is declared with: only what never changes."""
-        arguments = {"x-queue-type": self.type}
+        arguments: dict[str, str | int] = {"x-queue-type": self.type}
+        if self.own:
+            arguments["x-overflow"] = "reject-publish"
+            arguments |= {f"x-{name}": limit for name, limit in self.limits().items()}
         if self.dead_letter is not None:
             # The broker's own dead-lettering, for a message whose handler ends the process.
             arguments["x-dead-letter-exchange"] = "dead-letter"
