@@ -41,14 +41,15 @@ def one_side(z: Array, run: int) -> Findings:
 
 def trend(z: Array, run: int) -> Findings:
     """`run` points in a row, each above the one before, or each below."""
-    steps = np.diff(z, prepend=np.nan)
-    return _merge(_runs(steps > 0, run - 1, lead=1), _runs(steps < 0, run - 1, lead=1))
+    rising, falling = _steps(z)
+    return _merge(_runs(rising, run - 1, lead=1), _runs(falling, run - 1, lead=1))
 
 
 def alternating(z: Array, run: int) -> Findings:
     """`run` points in a row that go up and down in turn."""
-    steps = np.diff(z, prepend=np.nan)
-    turns = steps * np.concatenate(([np.nan], steps[:-1])) < 0
+    rising, falling = _steps(z)
+    turns = np.zeros(z.size, dtype=bool)
+    turns[1:] = (rising[1:] & falling[:-1]) | (falling[1:] & rising[:-1])
     return _runs(turns, run - 2, lead=2)
 
 
@@ -65,11 +66,18 @@ def within(z: Array, run: int, sigmas: float) -> Findings:
 def without(z: Array, run: int, sigmas: float) -> Findings:
     """`run` points in a row outside of `sigmas`, on both sides: a mixture."""
     found = _runs(np.abs(z) > sigmas, run)
-    above = np.concatenate(([0], np.cumsum(z > 0)))
     # Within the last `run` points both sides must be present.
-    count = above[found.points + 1] - above[found.points + 1 - run]
-    both = (count > 0) & (count < run)
+    above = (z > 0)[found.points[:, None] - np.arange(run)]
+    both = above.any(axis=1) & ~above.all(axis=1)
     return Findings(points=found.points[both], starts=found.starts[both])
+
+
+def _steps(z: Array) -> tuple[Mask, Mask]:
+    """Say of each point whether it is above, and below, the one before."""
+    rising, falling = np.zeros(z.size, dtype=bool), np.zeros(z.size, dtype=bool)
+    np.greater(z[1:], z[:-1], out=rising[1:])
+    np.less(z[1:], z[:-1], out=falling[1:])
+    return rising, falling
 
 
 def _runs(holds: Mask, run: int, *, lead: int = 0) -> Findings:
