@@ -177,6 +177,17 @@ class MemoryBus:
         await self.check()
         return len(self._waiting[queue.name]), int(queue.name in self._settlers)
 
+    async def declare(self, queue: Queue) -> None:
+        """See `Bus.declare`."""
+        await self.check()
+        self._queues.setdefault(queue.name, queue)
+
+    async def delete(self, queue: Queue) -> None:
+        """See `Bus.delete`."""
+        await self.check()
+        self._queues.pop(queue.name, None)
+        self._waiting.pop(queue.name, None)
+
     async def check(self) -> None:
         """See `Bus.check`."""
         if self.unavailable:
@@ -198,6 +209,8 @@ class MemoryBus:
         return None if taken or not message.mandatory else UnroutableError("no queue takes it")
 
     def _takes(self, queue: Queue, message: Outgoing) -> bool:
+        if not message.exchange:  # The default exchange leads to the queue of that name.
+            return queue.name == message.routing_key
         return any(
             binding.exchange.name == message.exchange
             and (

@@ -255,6 +255,14 @@ class Bus(Protocol):
         """Count the ready messages and the consumers of a queue."""
         ...
 
+    async def declare(self, queue: Queue) -> None:
+        """Make a queue that is not part of the topology; nothing happens when it is there."""
+        ...
+
+    async def delete(self, queue: Queue) -> None:
+        """Remove a queue with what is in it; nothing happens when it is gone."""
+        ...
+
     async def check(self) -> None:
         """Raise when the broker cannot be used now; a round trip with a deadline."""
         ...

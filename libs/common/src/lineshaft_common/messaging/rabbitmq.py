@@ -38,6 +38,7 @@ R = TypeVar("R", bound=Message)
 STARTUP_TIMEOUT_SECONDS = 60.0
 DRAIN_TIMEOUT_SECONDS = 10.0
 CHECK_DEADLINE_SECONDS = 2.0
+DECLARE_DEADLINE_SECONDS = 5.0
 
 
 class _Declarer:
@@ -182,9 +183,7 @@ class RabbitBus:
 
     async def depth(self, queue: Queue) -> tuple[int, int]:
         """See `Bus.depth`."""
-        connection = self._publishing.connection
-        if connection is None:
-            raise UnavailableError("not connected to the broker")
+        connection = self._connected()
         async with asyncio.timeout(5):
             raw: Any = await connection.raw.channel(publisher_confirms=False)
         try:
@@ -192,6 +191,22 @@ class RabbitBus:
             return declared.message_count, declared.consumer_count
         finally:
             await raw.close()
+
+    async def declare(self, queue: Queue) -> None:
+        """See `Bus.declare`."""
+        async with asyncio.timeout(DECLARE_DEADLINE_SECONDS):
+            await topology.declare_queue(self._connected(), queue)
+
+    async def delete(self, queue: Queue) -> None:
+        """See `Bus.delete`."""
+        async with asyncio.timeout(DECLARE_DEADLINE_SECONDS):
+            await topology.delete_queue(self._connected(), queue)
+
+    def _connected(self) -> Connection:
+        connection = self._publishing.connection
+        if connection is None:
+            raise UnavailableError("not connected to the broker")
+        return connection
 
     async def check(self) -> None:
         """See `Bus.check`."""

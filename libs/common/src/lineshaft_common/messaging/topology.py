@@ -24,6 +24,13 @@ async def declare_queue(connection: Connection, queue: Queue) -> None:
     await raw.close()
 
 
+async def delete_queue(connection: Connection, queue: Queue) -> None:
+    """Delete a queue with its messages; the broker says nothing when there is none."""
+    raw: Any = await connection.raw.channel(publisher_confirms=False)
+    await raw.queue_delete(queue.name)
+    await raw.close()
+
+
 async def _declare_exchange(raw: Any, exchange: Exchange) -> None:
     await raw.exchange_declare(
         exchange.name, exchange_type=exchange.type, durable=True, arguments=exchange.arguments()
