@@ -58,22 +58,19 @@ class _Scope(Generic[K]):
     def __init__(self) -> None:
         self.shelves: dict[str | None, Shelf[K]] = {}
         self.topics = TopicTrie[str]()
-        self._uses: dict[str, int] = {}
+        self.uses: dict[str, int] = {}
+        """How many subscriptions have each pattern."""
 
     def use_topic(self, pattern: str) -> None:
-        self._uses[pattern] = self._uses.get(pattern, 0) + 1
-        if self._uses[pattern] == 1:
+        self.uses[pattern] = self.uses.get(pattern, 0) + 1
+        if self.uses[pattern] == 1:
             self.topics.add(pattern, pattern)
 
     def drop_topic(self, pattern: str) -> None:
-        self._uses[pattern] -= 1
-        if not self._uses[pattern]:
-            del self._uses[pattern]
+        self.uses[pattern] -= 1
+        if not self.uses[pattern]:
+            del self.uses[pattern]
             self.topics.remove(pattern, pattern)
-
-    @property
-    def has_topics(self) -> bool:
-        return bool(self._uses)
 
 
 class SubscriptionIndex(Generic[K]):
@@ -142,7 +139,7 @@ class SubscriptionIndex(Generic[K]):
             if scope is None:
                 continue
             topics = NO_TOPICS
-            if scope.has_topics:
+            if scope.uses:
                 topics = frozenset(scope.topics.find(words_of(routing_key)))
             shelf = scope.shelves.get(type_)
             if shelf is not None:

@@ -184,9 +184,10 @@ class Shelf(Generic[K]):
                     if drawer is not None:
                         opened.append(drawer)
         for path, drawers in self._payload:
-            if path not in values:
-                values[path] = _values_at(event.get("data"), path)
-            for value in values[path]:
+            known = values.get(path)
+            if known is None:
+                known = values[path] = _values_at(event.get("data"), path)
+            for value in known:
                 drawer = drawers.get(value)
                 if drawer is not None:
                     opened.append(drawer)
@@ -247,18 +248,18 @@ def _values_at(value: Any, path: Path) -> Collection[Any]:
 def _gathered(array: Any, path: Path, depth: int) -> list[Any]:
     """Return the plain values below an array that is reached by so many names of a path."""
     name = path[depth] if depth < len(path) else None
+    is_last = depth + 1 == len(path)
     gathered = list[Any]()
     for one in array:
         kind = one.__class__
-        if kind is list:
-            gathered += _gathered(one, path, depth)
-        elif name is None:
-            if kind in _PLAIN:
-                gathered.append(one)
-        elif kind is dict and name in one:
-            inner = one[name]
-            if depth + 1 == len(path) and inner.__class__ in _PLAIN:
+        if kind is dict:
+            inner = None if name is None else one.get(name)
+            if inner.__class__ in _PLAIN and is_last:
                 gathered.append(inner)
-            else:
+            elif inner is not None:
                 gathered += _values_at(inner, path[depth + 1 :])
+        elif kind is list:
+            gathered += _gathered(one, path, depth)
+        elif name is None and kind in _PLAIN:
+            gathered.append(one)
     return gathered
