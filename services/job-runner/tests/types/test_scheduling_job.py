@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from lineshaft_contracts.scheduling import ScheduleParameters, ScheduleResult
-from lineshaft_job_runner.job_type import JobStoppedError
+from lineshaft_job_runner.job_type import JobStoppedError, PermanentError
 from lineshaft_job_runner.testing import FolderContext
 from lineshaft_job_runner.types.production_schedule import ProductionSchedule
 from pydantic import ValidationError
@@ -340,3 +340,15 @@ def test_parameters_that_contradict_themselves_are_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=words):
         parameters(**{"given": changes.pop("plan", SMALL), **changes})
+
+
+async def test_a_plan_that_is_too_large_to_search_is_refused(tmp_path: Path) -> None:
+    given = plan(
+        [order(f"A{n}") for n in range(600)],
+        [step("10", "press", minutes=1, changeover_group="red")],
+        resources=[{"id": "press", "changeover": "colours"}],
+        changeovers=[{"id": "colours"}],
+    )
+    with pytest.raises(PermanentError, match="360000 possible changeovers") as raised:
+        await run(tmp_path, given, solve_seconds_max=5)
+    assert raised.value.code == "schedule_too_large"

@@ -12,8 +12,10 @@ from lineshaft_job_runner.types.scheduling.problem import Operation, Placement, 
 from lineshaft_job_runner.types.scheduling.sequencing import Node, Sequence
 from lineshaft_job_runner.types.scheduling.windows import Span, Variant
 
-CHOICES_MAX = 300_000
-ARCS_MAX = 600_000
+CHOICES_MAX = 100_000
+STARTS_MAX = 1_500_000
+"""Intervals in which the choices may start; so many take 1.4 GB with eight workers."""
+ARCS_MAX = 300_000
 
 
 class _Choice(NamedTuple):
@@ -110,17 +112,18 @@ class ScheduleModel:
         return found
 
     def _refuse_when_too_large(self) -> None:
-        choices = sum(len(m.variants) for o in self.problem.operations for m in o.modes)
+        variants = [v for o in self.problem.operations for m in o.modes for v in m.variants]
+        starts = sum(len(variant.starts) for variant in variants)
         arcs = 0
         for index, machine in enumerate(self.problem.machines):
             if machine.changeovers is not None:
                 arcs += sum(self._may_be_on(o, index) for o in self.problem.operations) ** 2
-        if choices > CHOICES_MAX or arcs > ARCS_MAX:
+        if len(variants) > CHOICES_MAX or starts > STARTS_MAX or arcs > ARCS_MAX:
             raise PermanentError(
                 "schedule_too_large",
-                f"{choices} ways to place operations and {arcs} possible changeovers; "
-                f"{CHOICES_MAX} and {ARCS_MAX} can be searched: plan fewer orders, a shorter "
-                "horizon, or fewer alternatives at once",
+                f"{len(variants)} ways to do operations in {starts} stretches of working time, "
+                f"and {arcs} possible changeovers; {CHOICES_MAX}, {STARTS_MAX} and {ARCS_MAX} "
+                "can be searched: plan fewer orders, a shorter horizon, or fewer alternatives",
             )
 
     @staticmethod
