@@ -15,7 +15,9 @@ BENCHES = {
     "backlog": "cost of a claim while 1,000 and 1,000,000 jobs wait",
     "backup": "seconds of a backup that is restored and compared, beside pg_dump and pg_restore",
     "email": "mails per second of email.send, beside django-post_office and smtplib",
+    "quality": "seconds of quality.analyze for a chart of 1,000,000 values, beside pandas",
     "inventory": "seconds of inventory.sync to compare two stocks, beside pandas and a loop",
+    "reports": "seconds, CPU and memory of reports of 50 and 400 pages, beside LongTable",
     "open_transaction": "jobs per second and dead rows beside an open reading transaction",
     "scheduling": "seconds to prove published optima, beside PyJobShop and dispatching rules",
 }

@@ -127,9 +127,8 @@ async def test_the_vital_few_defects_make_eighty_percent(tmp_path: Path) -> None
 
 
 async def test_an_spc_sheet_has_the_limits_that_were_published(tmp_path: Path) -> None:
-    rings = json.loads(RINGS.read_text())
-    subgroups = rings["subgroups"] if isinstance(rings, dict) else rings
-    rows = [(n, value) for n, group in enumerate(subgroups) for value in group]
+    subgroups: list[list[float]] = json.loads(RINGS.read_text())["subgroups"]
+    rows = [(number, value) for number, group in enumerate(subgroups) for value in group]
     spc = {"characteristic": "rings", "phase1_points": 25, "unit": "mm"}
     context = FolderContext(tmp_path, sources=plant(measurements=rows))
     result = await report(context, "spc-sheet", spc=spc, format="html")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lineshaft_cli.api import Api
-from lineshaft_cli.demo import backups, mails, schedules, stocks
+from lineshaft_cli.demo import backups, mails, reports, schedules, stocks
 from lineshaft_cli.demo.checks import DemoError, expect
 
 WAIT_SECONDS = 120.0
@@ -172,6 +172,7 @@ def check_batch(job: dict[str, Any], paths: list[Path]) -> str:
 
 CHECKS = {
     "report.generate": check_report,
+    reports.OEE: reports.check,
     "data.export": check_export,
     "inventory.sync": stocks.check,
     "batch.apply": check_batch,

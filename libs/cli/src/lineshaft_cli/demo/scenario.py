@@ -14,7 +14,7 @@ from rich.console import Console
 
 from lineshaft_cli import api as gateway_api
 from lineshaft_cli.api import Api
-from lineshaft_cli.demo import backups, jobs, mails
+from lineshaft_cli.demo import backups, jobs, mails, reports
 from lineshaft_cli.demo import edges as cdn
 from lineshaft_cli.demo.checks import DemoError, Protocol, expect
 from lineshaft_cli.local.state import StateFile
@@ -110,6 +110,9 @@ async def _jobs(protocol: Protocol, api: Api, shift: dict[str, Any], folder: Pat
         report_id, _ = submitted["report.generate"]
         submitted["email.send"] = await jobs.submit(
             api, "email.send", mails.submission(report_id), after=[report_id]
+        )
+        submitted[reports.OEE] = await jobs.submit(
+            api, "report.generate", reports.submission(shift)
         )
         backup_id, _ = submitted["system.backup"] = await jobs.submit(
             api, "system.backup", backups.BACKUP
