@@ -19,7 +19,7 @@ from lineshaft_job_runner.types.scheduling.problem import Problem, Schedule
 MEMORY_MEBIBYTES_MAX = 1_536
 STAGE_SHARE = 0.6
 """Of the time that is left, for an objective that others follow."""
-PROBED_SIZE_MAX = 5_000
+PROBED_SIZE_MAX = 1_000
 SOLVED = (cp_model.OPTIMAL, cp_model.FEASIBLE)
 
 
