@@ -85,5 +85,5 @@ class ParetoResult(JobResult):
     category_count: int
     vital_few: int
     """So many categories from the top reach the threshold; 0 for insufficient_data."""
-    categories: Annotated[tuple[ParetoCategory, ...], Field(max_length=100)] = ()
+    categories: Annotated[tuple[ParetoCategory, ...], Field(max_length=50)] = ()
     """The first ones; the JSON artifact has all."""

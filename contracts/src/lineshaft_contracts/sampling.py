@@ -169,6 +169,13 @@ class SamplingParameters(JobParameters):
         has_lots = self.lots is not None or self.lots_query is not None
         if self.lot_size is None and self.standard is not None and not has_lots:
             raise ValueError("standard needs a lot_size or lots")
+        counts_units = self.distribution is not Distribution.POISSON
+        if (
+            self.plan is not None
+            and counts_units
+            and self.plan.acceptance_number >= self.plan.sample_size
+        ):
+            raise ValueError("a plan that accepts any sample is none, unless for poisson")
         if self.distribution is Distribution.HYPERGEOMETRIC and self.lot_size is None:
             raise ValueError("hypergeometric needs a lot_size")
         if (
@@ -245,7 +252,7 @@ class SamplingResult(JobResult):
     lots_rejected: int = 0
     lots_undecided: int = 0
     """insufficient_data or inspection_discontinued: not accepted."""
-    lots: Annotated[tuple[JudgedLot, ...], Field(max_length=100)] = ()
+    lots: Annotated[tuple[JudgedLot, ...], Field(max_length=50)] = ()
     """The last ones; the JSON artifact has all."""
     severity_next: Severity | None = None
     discontinued: bool = False

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lineshaft_contracts.jobs import RESULT_BYTES_MAX
 from lineshaft_contracts.quality_analysis import QualityParameters
 from lineshaft_contracts.sampling import (
     AQLS,
@@ -338,13 +339,32 @@ async def test_lots_come_from_a_source_and_a_cancelled_job_leaves_nothing(tmp_pa
         await analyze(FolderContext(tmp_path, sources=sources, cancel_after=3), **given)
     assert names_in(tmp_path) == []
     result = await analyze(FolderContext(tmp_path, sources=sources), **given)
-    assert (result.lots_accepted, len(result.lots)) == (150, 100)
+    assert (result.lots_accepted, len(result.lots)) == (150, 50)
     document = json.loads((tmp_path / "sampling.json").read_text(encoding="utf-8"))
     assert len(document["lots"]) == 150
 
 
 def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+async def test_the_longest_names_fit_into_a_result(tmp_path: Path) -> None:
+    integer = ColumnType.INTEGER
+    columns = dict.fromkeys(("lot_size", "inspected", "nonconforming"), integer)
+    table = Table(
+        columns={"lot": ColumnType.TEXT, **columns},
+        rows=[("\U0001f529" * 200, 1_000_000_000, None, 0) for _ in range(150)],
+    )
+    sources = {"mes": TableSource({"lots": table})}
+    given: dict[str, Any] = {
+        "standard": {"aql": 1.0}, "lots_query": {"source": "mes", "query": "lots"},
+    }  # fmt: skip
+    result = await analyze(FolderContext(tmp_path, sources=sources), **given)
+    assert len(result.model_dump_json().encode()) < RESULT_BYTES_MAX
+    table.rows[0] = ("x" * 201, 1, 1, 1)
+    with pytest.raises(PermanentError) as raised:
+        await analyze(FolderContext(tmp_path, sources=sources), **given)
+    assert raised.value.code == "label_too_long"
 
 
 async def test_a_plan_that_was_agreed_otherwise(tmp_path: Path) -> None:
@@ -373,6 +393,7 @@ async def test_a_plan_that_was_agreed_otherwise(tmp_path: Path) -> None:
         {"risks": {"producer_quality": 0.1, "consumer_quality": 0.01}},
         {"plan": {"sample_size": 5, "acceptance_number": 0}, "distribution": "hypergeometric"},
         {"plan": {"sample_size": 0, "acceptance_number": 0}},
+        {"plan": {"sample_size": 5, "acceptance_number": 5}},
     ],
     ids=str,
 )

@@ -335,6 +335,17 @@ async def test_capability_stands_beside_a_chart_with_a_memory(tmp_path: Path) ->
     assert result.capability.cp.value == pytest.approx(1.70328, abs=1e-4)
 
 
+async def test_an_infinite_value_is_refused(tmp_path: Path) -> None:
+    table = Table(columns={"value": ColumnType.DOUBLE}, rows=[(1.0,), (float("inf"),)])
+    context = FolderContext(tmp_path, sources={"mes": TableSource({"values": table})})
+    parameters = QualityParameters.model_validate(
+        {"chart": "i-mr", "measurements": {"source": "mes", "query": "values"}}
+    )
+    with pytest.raises(PermanentError) as raised:
+        await QualityAnalyze().run(context, parameters)
+    assert raised.value.code == "values_too_large"
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

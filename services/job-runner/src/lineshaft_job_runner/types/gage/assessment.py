@@ -18,6 +18,7 @@ from lineshaft_job_runner.types.gage.study import Study
 
 ACCEPTABLE_PERCENT, MARGINAL_PERCENT = 10.0, 30.0
 CATEGORIES_MIN = 5
+ROUNDING = 1e-12
 CATEGORY_FACTOR = 1.41
 """Root of 2, as the AIAG rounds it."""
 
@@ -115,8 +116,9 @@ def _named(components: tuple[GageComponent, ...]) -> dict[str, GageComponent]:
 
 def _categories(components: tuple[GageComponent, ...]) -> int | None:
     named = _named(components)
-    gage = named["gage-rr"].deviation
-    return floor(CATEGORY_FACTOR * named["part"].deviation / gage) if gage > 0 else None
+    gage, part = named["gage-rr"].deviation, named["part"].deviation
+    # Below that it is rounding, not an error of the gauge.
+    return floor(CATEGORY_FACTOR * part / gage) if gage > ROUNDING * part else None
 
 
 def _judge(

@@ -9,8 +9,10 @@ from lineshaft_contracts.gage import GageParameters, GageQuery
 from numpy.typing import NDArray
 
 from lineshaft_job_runner.job_type import JobContext
-from lineshaft_job_runner.types.quality.reading import NUMBERS, read
+from lineshaft_job_runner.types.quality.reading import NUMBERS, label, read
 from lineshaft_job_runner.types.spc.panels import Array
+
+READINGS_MAX = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,8 @@ async def _rows(context: JobContext, query: GageQuery) -> list[tuple[Any, ...]]:
         (query.operator_column, None),
         (query.value_column, NUMBERS),
     ]
-    return [row async for batch in read(context, query, wanted, what="readings") for row in batch]
+    batches = read(context, query, wanted, what="readings", rows_max=READINGS_MAX)
+    return [row async for batch in batches for row in batch]
 
 
 def arrange(readings: Iterable[tuple[Any, Any, Any]]) -> Study:
@@ -66,8 +69,8 @@ def arrange(readings: Iterable[tuple[Any, Any, Any]]) -> Study:
             missing += 1
             continue
         place = (
-            parts.setdefault(str(part), len(parts)),
-            operators.setdefault(str(operator), len(operators)),
+            parts.setdefault(label(part), len(parts)),
+            operators.setdefault(label(operator), len(operators)),
         )
         number = np.nan if value is None else float(value)
         missing += not np.isfinite(number)

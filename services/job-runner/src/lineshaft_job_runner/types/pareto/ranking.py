@@ -1,7 +1,6 @@
-"""Categories ranked by weight, exactly: sums do not depend on the order of the rows."""
+"""Categories ranked by weight."""
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 from math import fsum, isfinite
@@ -10,9 +9,10 @@ from typing import Any
 from lineshaft_contracts.pareto import ParetoCategory, ParetoParameters
 
 from lineshaft_job_runner.job_type import JobContext, PermanentError
-from lineshaft_job_runner.types.quality.reading import NUMBERS, read
+from lineshaft_job_runner.types.quality.reading import NUMBERS, label, read
 
-CATEGORIES_MAX = 100_000
+ITEMS_MAX = 1_000_000
+CATEGORIES_MAX = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,37 +29,48 @@ async def gather(context: JobContext, parameters: ParetoParameters) -> Items:
     """Add up the weight of each category, from the parameters or the data source."""
     query = parameters.items_query
     if query is None:
-        return add_up((item.category, item.weight) for item in parameters.items or ())
+        tally = Tally()
+        for item in parameters.items or ():
+            tally.add(item.category, item.weight)
+        return tally.items()
     # A weight of one for each row reads the category twice.
     wanted = [
         (query.category_column, None),
         (query.weight_column or query.category_column, NUMBERS if query.weight_column else None),
     ]
-    rows = [row async for batch in read(context, query, wanted, what="items") for row in batch]
-    if query.weight_column is None:
-        rows = [(category, 1.0) for category, _ in rows]
-    return add_up(rows)
+    tally = Tally()
+    async for batch in read(context, query, wanted, what="items", rows_max=ITEMS_MAX):
+        for category, weight in batch:
+            tally.add(category, weight if query.weight_column else 1.0)
+    return tally.items()
 
 
-def add_up(rows: Iterable[tuple[Any, ...]]) -> Items:
-    """Sum by category; raises PermanentError for a negative weight or too many categories."""
-    collected: defaultdict[str, list[float]] = defaultdict(list)
-    count = missing = 0
-    for category, weight in rows:
-        count += 1
+class Tally:
+    """Weights so far; sums are exact, so that the order of the items does not matter."""
+
+    def __init__(self) -> None:
+        self._parts: defaultdict[str, list[float]] = defaultdict(list)
+        self._count = self._missing = 0
+
+    def add(self, category: Any, weight: Any) -> None:
+        """Count an item; raises PermanentError for a negative weight or too many categories."""
+        self._count += 1
         if category is None or weight is None or not isfinite(float(weight)):
-            missing += 1
-            continue
+            self._missing += 1
+            return
         if weight < 0:
             raise PermanentError("weight_negative", f"category {category!r} has weight {weight}")
-        collected[str(category)].append(float(weight))
-    if len(collected) > CATEGORIES_MAX:
-        raise PermanentError(
-            "too_many_categories",
-            f"{len(collected)} categories; {CATEGORIES_MAX} can be ranked: take a coarser column",
-        )
-    weights = {category: fsum(parts) for category, parts in collected.items()}
-    return Items(weights=weights, items=count, missing=missing)
+        self._parts[label(category)].append(float(weight))
+        if len(self._parts) > CATEGORIES_MAX:
+            raise PermanentError(
+                "too_many_categories",
+                f"more than {CATEGORIES_MAX} categories cannot be ranked: take a coarser column",
+            )
+
+    def items(self) -> Items:
+        """Return the sums."""
+        weights = {category: fsum(parts) for category, parts in self._parts.items()}
+        return Items(weights=weights, items=self._count, missing=self._missing)
 
 
 def rank(weights: dict[str, float]) -> tuple[ParetoCategory, ...]:

@@ -13,7 +13,7 @@ from lineshaft_job_runner.types.pareto.drawing import draw
 from lineshaft_job_runner.types.pareto.ranking import Items, gather, rank, vital_few
 from lineshaft_job_runner.types.quality.artifacts import write
 
-CATEGORIES_SHOWN = 100
+CATEGORIES_SHOWN = 50
 
 
 async def run(context: JobContext, parameters: ParetoParameters) -> ParetoResult:

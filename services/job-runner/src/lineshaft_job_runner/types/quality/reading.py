@@ -9,7 +9,7 @@ from lineshaft_contracts.job_parameters import SourceQuery
 from lineshaft_job_runner.job_type import ColumnType, JobContext, PermanentError
 from lineshaft_job_runner.types.cancellation import stop_if_cancelled
 
-ROWS_MAX = 1_000_000
+LABEL_CHARACTERS_MAX = 200
 NUMBERS = frozenset({ColumnType.DOUBLE, ColumnType.DECIMAL, ColumnType.INTEGER})
 WHOLE = frozenset({ColumnType.INTEGER})
 TRUTHS = frozenset({ColumnType.BOOLEAN})
@@ -32,8 +32,25 @@ def position(columns: Mapping[str, ColumnType], name: str, kinds: Kinds) -> int:
     return list(columns).index(name)
 
 
+def label(value: Any) -> str:
+    """Write a key as text; raises PermanentError when it is too long to be one."""
+    text = str(value)
+    if len(text) > LABEL_CHARACTERS_MAX:
+        raise PermanentError(
+            "label_too_long",
+            f"{text[:40]!r}... has {len(text)} characters, at most {LABEL_CHARACTERS_MAX} name "
+            "something: choose another column",
+        )
+    return text
+
+
 async def read(
-    context: JobContext, query: SourceQuery, wanted: Sequence[tuple[str, Kinds]], *, what: str
+    context: JobContext,
+    query: SourceQuery,
+    wanted: Sequence[tuple[str, Kinds]],
+    *,
+    what: str,
+    rows_max: int,
 ) -> AsyncGenerator[list[tuple[Any, ...]], None]:
     """Yield batches of rows with the wanted columns (two or more), in their order.
 
@@ -42,9 +59,9 @@ async def read(
     """
     async with context.source(query.source) as source:
         expected = await source.count(query.query, query.query_parameters)
-        if expected > ROWS_MAX:
+        if expected > rows_max:
             raise PermanentError(
-                "too_many_values", f"{expected} {what}; {ROWS_MAX} can be analysed at once"
+                "too_many_values", f"{expected} {what}; {rows_max} can be analysed at once"
             )
         count = 0
         async with source.read(query.query, query.query_parameters) as rows:

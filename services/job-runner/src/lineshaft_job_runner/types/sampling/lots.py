@@ -14,10 +14,12 @@ from lineshaft_contracts.sampling import (
 )
 
 from lineshaft_job_runner.job_type import JobContext
-from lineshaft_job_runner.types.quality.reading import TRUTHS, WHOLE, read
+from lineshaft_job_runner.types.quality.reading import TRUTHS, WHOLE, label, read
 from lineshaft_job_runner.types.sampling import switching
-from lineshaft_job_runner.types.sampling.plans import PERCENT_NONCONFORMING_MAX, standard_plan
+from lineshaft_job_runner.types.sampling.plans import standard_plan
 from lineshaft_job_runner.types.sampling.switching import Outcome, State
+
+LOTS_MAX = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,39 +69,50 @@ async def _rows(context: JobContext, query: LotQuery) -> list[Lot]:
         wanted.append((query.resubmitted_column, TRUTHS))
     return [
         Lot(
-            name=str(name),
+            name=label(name),
             size=size,
             inspected=inspected,
             nonconforming=nonconforming,
             resubmitted=bool(more and more[0]),
         )
-        async for batch in read(context, query, wanted, what="lots")
+        async for batch in read(context, query, wanted, what="lots", rows_max=LOTS_MAX)
         for name, size, inspected, nonconforming, *more in batch
     ]
 
 
 def judge_all(
-    lots: Iterable[Lot], plan: SamplingPlan | None, standard: StandardPlan | None
+    lots: Iterable[Lot],
+    plan: SamplingPlan | None,
+    standard: StandardPlan | None,
+    *,
+    many_per_unit: bool,
 ) -> Judgement:
-    """Judge lots by one plan, or by the standard and its switching rules."""
+    """Judge lots by one plan, or by the standard and its switching rules.
+
+    `many_per_unit`: nonconformities are counted, of which a unit may have many.
+    """
     judged: list[JudgedLot] = []
     state = None if standard is None else switching.begin(standard)
     for lot in lots:
-        found, state = _judge(lot, plan, standard, state)
+        found, state = _judge(lot, plan, standard, state, many_per_unit=many_per_unit)
         judged.append(found)
     return Judgement(lots=tuple(judged), state=state)
 
 
 def _judge(
-    lot: Lot, plan: SamplingPlan | None, standard: StandardPlan | None, state: State | None
+    lot: Lot,
+    plan: SamplingPlan | None,
+    standard: StandardPlan | None,
+    state: State | None,
+    *,
+    many_per_unit: bool,
 ) -> tuple[JudgedLot, State | None]:
     if standard is not None and state is not None:
         if state.discontinued:
             return _discontinued(lot, state), state
         known = lot.size is not None and lot.size > 0
         plan = standard_plan(standard, lot.size or 1, state.severity) if known else None
-    many = standard is not None and standard.aql > PERCENT_NONCONFORMING_MAX
-    outcome, reason = inspect(lot, plan, many_per_unit=many)
+    outcome, reason = inspect(lot, plan, many_per_unit=many_per_unit)
     following = state
     if standard is not None and state is not None and not lot.resubmitted:
         following = switching.after(state, outcome, lot.nonconforming or 0, standard)

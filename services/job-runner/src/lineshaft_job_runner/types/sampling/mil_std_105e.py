@@ -4,6 +4,7 @@ Source: MIL-STD-105E, Sampling Procedures and Tables for Inspection by Attribute
 public-domain document of the government of the United States.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -121,13 +122,14 @@ _TABLES: Mapping[Severity, _Rows] = MappingProxyType(
     }
 )
 _LEVELS = tuple(InspectionLevel)
+_LOT_SIZES = tuple(int(line.split()[0]) for line in _LETTERS.strip().splitlines())
+_LOT_LETTERS = tuple(line.split()[1] for line in _LETTERS.strip().splitlines())
 
 
 def code_letter(lot_size: int, level: InspectionLevel) -> str:
     """Find the sample size code letter of a lot (table I); a lot of 1 counts as one of 2."""
-    rows = [line.split() for line in _LETTERS.strip().splitlines()]
-    fitting = [letters for smallest, letters in rows if int(smallest) <= max(lot_size, 2)]
-    return fitting[-1][_LEVELS.index(level)]
+    row = bisect_right(_LOT_SIZES, max(lot_size, 2)) - 1
+    return _LOT_LETTERS[row][_LEVELS.index(level)]
 
 
 def plan(letter: str, aql: float, severity: Severity) -> TablePlan:

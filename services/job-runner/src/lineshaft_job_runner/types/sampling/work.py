@@ -11,6 +11,7 @@ import scipy
 from lineshaft_contracts.job_parameters import Counts, Engine
 from lineshaft_contracts.sampling import (
     AcceptancePoint,
+    Distribution,
     LotVerdict,
     SamplingParameters,
     SamplingPlan,
@@ -31,7 +32,7 @@ from lineshaft_job_runner.types.sampling.plans import (
     standard_plan,
 )
 
-LOTS_SHOWN = 100
+LOTS_SHOWN = 50
 POINTS, POINTS_SHOWN = 201, 41
 
 
@@ -43,7 +44,13 @@ async def run(context: JobContext, parameters: SamplingParameters) -> SamplingRe
     fixed = await asyncio.to_thread(fixed_plan, parameters)
     stop_if_cancelled(context)
     context.progress(0, max(1, len(lots)), "judging lots")
-    judgement = await asyncio.to_thread(judge_all, lots, fixed, parameters.standard)
+    judgement = await asyncio.to_thread(
+        judge_all,
+        lots,
+        fixed,
+        parameters.standard,
+        many_per_unit=distribution_of(parameters) is Distribution.POISSON,
+    )
     stop_if_cancelled(context)
     plans = (fixed,) if fixed is not None else _of_all_severities(parameters, lots)
     curves = await asyncio.to_thread(_curves, plans, parameters)

@@ -21,6 +21,8 @@ SIZES = {
 }
 """Smallest and largest subgroup; above 10 values a range wastes what was measured."""
 SINGLE = (1, 1)
+MAGNITUDE_MAX = 1e100
+"""Squares of larger values cannot be added up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,11 @@ def _given_sizes(parameters: ChartParameters) -> Array | None:
 
 
 def _shape(flat: _Flat, parameters: ChartParameters) -> Measurements:
+    if (np.abs(flat.values) > MAGNITUDE_MAX).any():
+        raise PermanentError(
+            "values_too_large",
+            f"a value is infinite or beyond {MAGNITUDE_MAX:g}: leave it out or make it NULL",
+        )
     points = flat.sizes.size
     size = int(np.bincount(flat.sizes).argmax()) if points else 1
     smallest, largest = SIZES.get(parameters.chart, SINGLE)
