@@ -186,6 +186,15 @@ def _serve_workers(
     )
 
 
+@asynccontextmanager
+async def _take_in(bus: Bus, intake: Intake) -> AsyncGenerator[None]:
+    async with (
+        bus.subscribe_batch(JOB_RUNNER_SUBMIT, intake.on_submissions),
+        bus.subscribe(JOB_RUNNER_CANCEL, on(CancelJob, intake.on_cancel)),
+    ):
+        yield
+
+
 def _retention(settings: Settings, pool: Pool) -> Retention:
     objects = Objects(settings.object_store_url)
     return Retention(HistoryStore(pool), objects, days=settings.history_days)
@@ -267,21 +276,12 @@ async def run_engine(
         submissions = Submissions(catalogue, served)
         drafts = Drafts(submissions, catalogue, served)
         keeper, scheduled = _scheduled(pool, store, drafts, on_announced=relay.wake)
-        intake = Intake(
-            store,
-            reads,
-            submissions,
-            parameters,
-            on_accepted=runner.wake,
-            on_cancelled=runner.look_for_cancellations,
-        )
         async with (
             _retention(settings, pool),
             runner,
             Serving(registry, settings.instance, catalogue.views()),
             listen(pool, on_ready=runner.wake, on_cancel=runner.look_for_cancellations),
-            bus.subscribe_batch(JOB_RUNNER_SUBMIT, intake.on_submissions),
-            bus.subscribe(JOB_RUNNER_CANCEL, on(CancelJob, intake.on_cancel)),
+            _take_in(bus, Intake(store, reads, submissions, parameters, runner)),
             bus.serve(
                 JOB_RUNNER_ASKED,
                 *_answered(reads, served),

@@ -1,6 +1,6 @@
 """Taking submissions and cancellations from the broker into the store."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
@@ -56,6 +56,18 @@ class Parameters(Protocol):
         ...
 
 
+class Engine(Protocol):
+    """Whom the intake tells; see runner.py."""
+
+    def wake(self) -> None:
+        """Hear that jobs may be ready."""
+        ...
+
+    def look_for_cancellations(self) -> None:
+        """Hear that running jobs may have been cancelled."""
+        ...
+
+
 class Reads(Protocol):
     """How the intake finds the jobs that it answers with."""
 
@@ -82,16 +94,13 @@ class Intake:
         reads: Reads,
         submissions: Submissions,
         parameters: Parameters,
-        *,
-        on_accepted: Callable[[], None],
-        on_cancelled: Callable[[], None],
+        engine: Engine,
     ) -> None:
         self._store = store
         self._reads = reads
         self._submissions = submissions
         self._parameters = parameters
-        self._on_accepted = on_accepted
-        self._on_cancelled = on_cancelled
+        self._engine = engine
 
     async def on_submissions(self, deliveries: Sequence[Delivery[Any]]) -> None:
         """Store a batch of SubmitJob and SubmitJobs; an invalid one is answered and parked."""
@@ -138,7 +147,7 @@ class Intake:
             return
         jobs = await self._parameters.put_away(jobs)
         outcomes = await self._store.accept(jobs)
-        self._on_accepted()
+        self._engine.wake()
         await self._parameters.forget_unused(jobs, outcomes)
         accepted = iter(outcomes)
         for message in messages:
@@ -192,7 +201,7 @@ class Intake:
         """Cancel a job; a running one ends as soon as its worker has seen it."""
         job_id, tenant = delivery.data.job_id, delivery.envelope.tenant
         cancelled = await self._store.cancel(job_id, tenant=tenant)
-        self._on_cancelled()
+        self._engine.look_for_cancellations()
         view = (await self._reads.views([job_id], tenant=tenant)).get(job_id)
         if view is None:
             await delivery.reply(NOT_FOUND)

@@ -193,13 +193,17 @@ def translated(name: str) -> Generator[None]:
         raise SourceUnavailableError(
             "source_unavailable", f"data source {name!r} does not answer: {error}"
         ) from None
-    except asyncpg.InvalidAuthorizationSpecificationError as error:
-        raise SourceError(
+    except asyncpg.PostgresError as error:
+        raise _refused(name, error) from None
+
+
+def _refused(name: str, error: asyncpg.PostgresError) -> SourceError:
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        return SourceError(
             "source_login_refused",
             f"data source {name!r} refuses the login of its address: {type(error).__name__}",
-        ) from None
-    except asyncpg.PostgresError as error:
-        raise SourceError(
-            "source_query_failed",
-            f"data source {name!r} refuses the query ({error.sqlstate}): {error}",
-        ) from None
+        )
+    return SourceError(
+        "source_query_failed",
+        f"data source {name!r} refuses the query ({error.sqlstate}): {error}",
+    )
