@@ -183,6 +183,14 @@ async def test_a_time_without_data_gives_a_report_that_says_so(
     assert '<p class="note">' in (tmp_path / f"{template}.html").read_text()
 
 
+async def test_a_number_that_is_none_is_an_error_with_advice(tmp_path: Path) -> None:
+    rows = [("line-1", "press-1", "Jam", START, None, Decimal("NaN"))]
+    context = FolderContext(tmp_path, sources=plant(downtime_events=rows))
+    with pytest.raises(PermanentError, match="NULL") as raised:
+        await report(context, "downtime")
+    assert raised.value.code == "value_unfit"
+
+
 async def test_a_column_of_another_type_is_an_error_with_advice(tmp_path: Path) -> None:
     columns, rows = QUERIES["downtime_events"]
     wrong = Table(columns={**columns, "minutes": ColumnType.TEXT}, rows=rows, parameters=SPAN)

@@ -7,6 +7,8 @@ from lineshaft_job_runner.types.reporting.document import Bars, Form, Row, Serie
 
 DRAWN = 8
 REST = "all others"
+NAME_MAX = 200
+"""Characters of a name in figures, notes and charts; tables have all of it."""
 
 Totals = Mapping[str, int | Decimal]
 
@@ -26,7 +28,7 @@ def pareto(title: str, unit: str, totals: Totals, *, form: Form) -> list[Bars]:
     if not any(amount for _, amount in shown):
         return []
     series = Series(title=unit, values=[amount for _, amount in shown], tone=Tone.ACCENT)
-    labels = [name for name, _ in shown]
+    labels = [name[:NAME_MAX] for name, _ in shown]
     return [Bars(title=title, labels=labels, series=[series], form=form, running_share=True)]
 
 

@@ -1,5 +1,6 @@
 """Reads the queries of a template: counted first, then row by row in short chunks."""
 
+import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import partial
 
@@ -46,6 +47,7 @@ class Survey:
         for query, table in self._template.queries.items():
             async for rows in self._read(query, table):
                 digest.add_rows(rows)
+                _check_numbers(query, table.columns, rows)
                 for row in rows:
                     self._template.add(query, row)
 
@@ -91,6 +93,20 @@ def made(table: MadeTable) -> Table:
         rows_expected=len(table.rows),
         chunks=chunks,
     )
+
+
+def _check_numbers(query: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:
+    """Refuse NaN and infinities, with which no sum and no chart can be made."""
+    for index, column in enumerate(columns):
+        if column.form not in {Form.AMOUNT, Form.MEASURE}:
+            continue
+        for row in rows:
+            if row[index] is not None and not math.isfinite(row[index]):
+                raise PermanentError(
+                    "value_unfit",
+                    f"column {column.name!r} of saved query {query!r} holds {row[index]}: "
+                    "let the query give NULL for what is not a number",
+                )
 
 
 def _positions(

@@ -24,6 +24,7 @@ class TableWriter:
     def __init__(self, pages: Pages, columns: Sequence[Column], numerals: Numerals) -> None:
         self._pages = pages
         self._columns = columns
+        self._at_right = [column.form.is_number for column in columns]
         self._writers = [numerals.writer(column.form) for column in columns]
         self._widths = _widths(columns, pages.width)
         self._width = sum(self._widths)
@@ -70,7 +71,7 @@ class TableWriter:
 
     def _x_of(self, index: int, line: str, font: str) -> float:
         left = self._edges[index]
-        if not self._columns[index].form.is_number:
+        if not self._at_right[index]:
             return left + PADDING
         return left + self._widths[index] - 2 * PADDING - width_of(line, SIZE, font)
 

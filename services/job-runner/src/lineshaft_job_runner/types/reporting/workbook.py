@@ -29,6 +29,7 @@ NUMBER_FORMATS: Mapping[Form, str] = {
     Form.RATIO: "0.0%",
     Form.MOMENT: "yyyy-mm-dd hh:mm",
 }
+LOGO_PIXELS = 54
 DIGITS_MAX = 10**15 - 1
 """A spreadsheet keeps fifteen digits: longer integers are written as text."""
 WIDTHS = {Form.TEXT: 20, Form.MOMENT: 17}
@@ -100,7 +101,7 @@ class WorkbookRenderer:
         _for_paper(sheet)
         title = {"bold": True, "font_size": 16, "font_color": style.ACCENT}
         if logo is not None:
-            sheet.insert_image(0, 6, str(logo), {"object_position": 1})
+            sheet.insert_image(0, 6, str(logo), _scaled(logo))
         sheet.write_string(0, 0, document.title, self._book.add_format(title))
         sheet.write_string(1, 0, document.subtitle)
         sheet.write_string(2, 0, document.footer)
@@ -138,6 +139,13 @@ class WorkbookRenderer:
 def _width(column: Column) -> int:
     """Return a width in characters that shows most values whole."""
     return max(WIDTHS.get(column.form, 11), len(column.title) + 2)
+
+
+def _scaled(picture: Path) -> dict[str, Any]:
+    """Make a picture as high as the title; its height in pixels is in the head of a PNG."""
+    height = int.from_bytes(picture.read_bytes()[20:24], "big")
+    scale = LOGO_PIXELS / max(height, 1)
+    return {"x_scale": scale, "y_scale": scale}
 
 
 def _for_paper(sheet: Worksheet) -> None:

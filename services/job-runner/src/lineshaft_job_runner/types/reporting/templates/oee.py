@@ -17,6 +17,7 @@ from lineshaft_job_runner.types.reporting.document import (
 )
 from lineshaft_job_runner.types.reporting.effectiveness import Effectiveness
 from lineshaft_job_runner.types.reporting.numerals import Numerals
+from lineshaft_job_runner.types.reporting.ranking import NAME_MAX
 from lineshaft_job_runner.types.reporting.template import (
     LABELS_MAX,
     Content,
@@ -103,7 +104,7 @@ class Oee(Template):
         """Calculate a line."""
         if query != "oee_by_line":
             return
-        name = str(row[0] or "unknown")
+        name = (row[0] or "unknown")[:NAME_MAX]
         found = effectiveness_of(row)
         if found is None:
             self._unknown.append(name)

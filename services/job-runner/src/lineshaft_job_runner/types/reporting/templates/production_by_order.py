@@ -17,6 +17,7 @@ from lineshaft_job_runner.types.reporting.document import (
     Tone,
 )
 from lineshaft_job_runner.types.reporting.numerals import Numerals
+from lineshaft_job_runner.types.reporting.ranking import NAME_MAX
 from lineshaft_job_runner.types.reporting.template import Content, SavedTable, Template
 from lineshaft_job_runner.types.reporting.templates.pieces import Pieces
 
@@ -99,4 +100,10 @@ class ProductionByOrder(Template):
             Series(title="Scrap", values=[one.scrap for _, one in drawn], tone=Tone.BAD),
             Series(title="Rework", values=[one.rework for _, one in drawn], tone=Tone.WARNING),
         ]
-        return [Bars(title="Pieces by product", labels=[name for name, _ in drawn], series=series)]
+        return [
+            Bars(
+                title="Pieces by product",
+                labels=[name[:NAME_MAX] for name, _ in drawn],
+                series=series,
+            )
+        ]

@@ -9,7 +9,7 @@ from lineshaft_contracts.reports import ReportParameters
 from lineshaft_job_runner.job_type import JobContext
 from lineshaft_job_runner.types.reporting.document import Column, Figure, Form, Row, Tone
 from lineshaft_job_runner.types.reporting.numerals import Numerals
-from lineshaft_job_runner.types.reporting.ranking import pareto, ranked, with_shares
+from lineshaft_job_runner.types.reporting.ranking import NAME_MAX, pareto, ranked, with_shares
 from lineshaft_job_runner.types.reporting.template import (
     Content,
     MadeTable,
@@ -68,7 +68,7 @@ class ScrapPareto(Template):
             Figure(
                 name="first_defect",
                 title="Most frequent",
-                value=order[0][0] if order else None,
+                value=order[0][0][:NAME_MAX] if order else None,
                 form=Form.TEXT,
             ),
         )

@@ -85,7 +85,8 @@ class SpcSheetTemplate(Template):
         parameters = self._chart_parameters()
         measurements = await gather(context, parameters)
         analysis = analyze(measurements, parameters)
-        notes = [analysis.reason]
+        stable = analysis.stability is Stability.IN_CONTROL
+        notes = [] if stable else [analysis.reason]
         if measurements.unequal:
             notes.append(f"{measurements.unequal} subgroups of another size are left out")
         return Content(
