@@ -4,6 +4,9 @@ import hashlib
 import json
 import mailbox
 from contextlib import closing
+from email import message_from_binary_file
+from email.message import EmailMessage
+from email.policy import SMTPUTF8
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +42,8 @@ def check(job: dict[str, Any], paths: list[Path]) -> str:
     expect("every mail was taken", states == ["sent"] * len(READERS))
     if not job["result"]["captured"]:
         return f"{len(states)} mails taken by the mail server"
-    with closing(mailbox.mbox(files["mails.mbox"])) as box:
-        mails = list(box)
+    with closing(mailbox.mbox(files["mails.mbox"], factory=_mail)) as box:
+        mails = [mail for mail in box if isinstance(mail, EmailMessage)]
     expect("each reader has one mail", len({mail["X-Envelope-To"] for mail in mails}) == 3)
     expect("the mails have ids of their own", len({mail["Message-ID"] for mail in mails}) == 3)
     digests = {_attachment(mail) for mail in mails}
@@ -52,7 +55,12 @@ def check(job: dict[str, Any], paths: list[Path]) -> str:
     return f"mails.mbox: {len(mails)} mails, each with {REPORT}"
 
 
-def _attachment(mail: mailbox.mboxMessage) -> str:
+def _mail(file: Any) -> Any:
+    """Read a mail with addresses in any alphabet."""
+    return message_from_binary_file(file, policy=SMTPUTF8)
+
+
+def _attachment(mail: EmailMessage) -> str:
     (part,) = (part for part in mail.walk() if part.get_filename() == REPORT)
     content = part.get_payload(decode=True)
     return hashlib.sha256(content if isinstance(content, bytes) else b"").hexdigest()
