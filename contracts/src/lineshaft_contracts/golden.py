@@ -17,6 +17,7 @@ WORDS: dict[str, Any] = {
     "action": "set_limit",
     "actor": "1f3b5a7c9e01",
     "alert_id": "QA-0031",
+    "below": "/acme/north/stamping",
     "characteristic": "piston-ring-diameter",
     "code": "material_missing",
     "cursor": "MDE5OThmMGE",

@@ -29,6 +29,7 @@ MODULES = (
     "job_work",
     "jobs",
     "monitoring",
+    "plant_views",
     "problems",
     "production",
     "quality",

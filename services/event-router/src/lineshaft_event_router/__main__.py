@@ -10,16 +10,25 @@ from lineshaft_common.messaging import Bus, answers
 from lineshaft_common.outbox import OutboxRelay
 from lineshaft_common.postgres import Pool
 from lineshaft_common.reporting import report
+from lineshaft_contracts.plant_views import (
+    GetPlantEquipmentTree,
+    ListPlantAlerts,
+    ListPlantEquipment,
+    ListPlantLots,
+    ListPlantOrders,
+)
 from lineshaft_contracts.routing import GetEventStats, ListQuarantined
 from lineshaft_contracts.topology import EVENT_ROUTER_ASKED, EVENT_ROUTER_PLATFORM, INGRESS
 
 from lineshaft_event_router.answering import Answering
 from lineshaft_event_router.ingress import Ingress
+from lineshaft_event_router.plant_answers import PlantAnswers
+from lineshaft_event_router.plant_replay import replay_once
 from lineshaft_event_router.platform import PlatformRelay
 from lineshaft_event_router.retention import forget_old
 from lineshaft_event_router.routes import create_app
 from lineshaft_event_router.settings import Settings
-from lineshaft_event_router.store import EventBook, Inbox, Quarantine
+from lineshaft_event_router.store import EventBook, Inbox, PlantViews, Quarantine
 from lineshaft_event_router.turnstile import Turnstile
 
 NAME = "event-router"
@@ -62,13 +71,22 @@ async def route(settings: Settings, pool: Pool, bus: Bus) -> AsyncGenerator[None
     async with OutboxRelay(pool, bus) as relay, AsyncExitStack() as stack:
         inbox, quarantine = Inbox(pool, on_accepted=relay.wake), Quarantine(pool)
         turnstile, desk = Turnstile(), Answering(EventBook(pool), quarantine)
+        views = PlantViews(pool)
+        plant = PlantAnswers(views)
         ingress = Ingress(inbox, quarantine, turnstile)
         await stack.enter_async_context(forget_old(inbox, window=settings.inbox_window))
+        await stack.enter_async_context(forget_old(views, window=settings.plant_views_window))
+        await stack.enter_async_context(replay_once(bus, views))
         await stack.enter_async_context(
             bus.serve(
                 EVENT_ROUTER_ASKED,
                 answers(GetEventStats, desk.get_stats),
                 answers(ListQuarantined, desk.list_quarantined),
+                answers(ListPlantOrders, plant.list_orders),
+                answers(ListPlantLots, plant.list_lots),
+                answers(ListPlantAlerts, plant.list_alerts),
+                answers(ListPlantEquipment, plant.list_equipment),
+                answers(GetPlantEquipmentTree, plant.get_tree),
             )
         )
         # Nobody passes until every lane is open: one lane's backlog would hold up the next one's

@@ -14,3 +14,8 @@ class Settings(DatabaseSettings):
     """For how long a repeated (tenant, source, id) is known as one."""
     batch_max: Annotated[int, Field(ge=1, le=5000)] = 500
     """Events that are recorded in one transaction."""
+    plant_views_window: Annotated[timedelta, Field(ge=timedelta(hours=1))] = timedelta(days=30)
+    """For how long a finished order, lot or alert is shown after it was heard of last.
+
+    What never finished is shown ten times as long.
+    """

@@ -20,6 +20,7 @@ from lineshaft_contracts.routing import (
 from pydantic import TypeAdapter
 
 from lineshaft_event_router.refusal import Refusal
+from lineshaft_event_router.store import plant_views
 
 FORGET_MAX = 10_000
 QUARANTINE_MAX = 10_000
@@ -29,7 +30,7 @@ _ERRORS = TypeAdapter(tuple[FieldProblem, ...])
 
 
 class Inbox:
-    """Accepted events, and with them, in one transaction, the messages that pass them on.
+    """Accepted events, and in one transaction the plant's state and the messages that go on.
 
     `on_accepted` is called after each commit.
     """
@@ -59,6 +60,7 @@ class Inbox:
                     new.discard(key)  # The first of two equal ones in a batch.
                     fresh.append(envelope)
             await outbox.add(connection, fresh)
+            await plant_views.apply(connection, fresh)
             await _count(connection, envelopes, fresh)
         self._on_accepted()
         return fresh
