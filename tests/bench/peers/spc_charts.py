@@ -55,11 +55,12 @@ def pandas_grouped(values: Any) -> dict[str, Any]:
 def pandas_weighted(values: Any) -> dict[str, Any]:
     """EWMA with exact limits."""
     pandas: Any = importlib.import_module("pandas")
-    series = pandas.Series(values)
+    series: Any = pandas.Series(values)
     center, sigma = series.mean(), series.diff().abs().mean() / D2[2]
     started = pandas.concat([pandas.Series([center]), series])
     average = started.ewm(alpha=0.2, adjust=False).mean().iloc[1:]
-    reach = 3 * sigma * np.sqrt(0.2 / 1.8 * (1 - 0.8 ** (2 * np.arange(1, series.size + 1))))
+    grown: Any = 1 - 0.8 ** np.linspace(2.0, 2.0 * len(values), len(values))
+    reach: Any = 3 * sigma * (0.2 / 1.8 * grown) ** 0.5
     signals = int(((average - center).abs().to_numpy() > reach).sum())
     return {"upper": center + reach[-1], "signals": signals}
 

@@ -351,17 +351,15 @@ def names_in(folder: Path) -> list[str]:
 async def test_the_longest_names_fit_into_a_result(tmp_path: Path) -> None:
     integer = ColumnType.INTEGER
     columns = dict.fromkeys(("lot_size", "inspected", "nonconforming"), integer)
-    table = Table(
-        columns={"lot": ColumnType.TEXT, **columns},
-        rows=[("\U0001f529" * 200, 1_000_000_000, None, 0) for _ in range(150)],
-    )
+    rows = [("\U0001f529" * 200, 1_000_000_000, None, 0) for _ in range(150)]
+    table = Table(columns={"lot": ColumnType.TEXT, **columns}, rows=rows)
     sources = {"mes": TableSource({"lots": table})}
     given: dict[str, Any] = {
         "standard": {"aql": 1.0}, "lots_query": {"source": "mes", "query": "lots"},
     }  # fmt: skip
     result = await analyze(FolderContext(tmp_path, sources=sources), **given)
     assert len(result.model_dump_json().encode()) < RESULT_BYTES_MAX
-    table.rows[0] = ("x" * 201, 1, 1, 1)
+    rows[0] = ("x" * 201, 1, None, 1)
     with pytest.raises(PermanentError) as raised:
         await analyze(FolderContext(tmp_path, sources=sources), **given)
     assert raised.value.code == "label_too_long"

@@ -179,6 +179,17 @@ def test_average_and_range_by_hand() -> None:
     assert found.pooled is None
 
 
+def test_average_and_range_equals_another_package() -> None:
+    # mfgqc 0.3.1, whose factors have four decimals.
+    found = judged(published(), method=GageMethod.AVERAGE_RANGE)
+    shares = {one.source: one for one in found.components}
+    assert shares["repeatability"].deviation == pytest.approx(0.13785, abs=2e-5)
+    assert shares["operator"].deviation == pytest.approx(0.032666, abs=1e-5)
+    assert shares["part"].deviation == pytest.approx(0.23714, abs=2e-5)
+    assert shares["gage-rr"].study_percent == pytest.approx(51.29, abs=1e-2)
+    assert found.categories == 2
+
+
 @pytest.mark.parametrize(
     ("gauge", "verdict"), [(0.05, "acceptable"), (0.2, "marginal"), (1.0, "unacceptable")]
 )
