@@ -20,7 +20,8 @@ def draw(
         axes = figure.subplots()
         for plan, points in curves.items():
             name = f"{plan.severity}: " if plan.severity else ""
-            label = f"{name}n {plan.sample_size}, accept {plan.acceptance_number}"
+            numbers = f"accept {plan.acceptance_number}, reject {plan.rejection_number}"
+            label = f"{name}n {plan.sample_size}, {numbers}"
             axes.plot(
                 [point.quality for point in points],
                 [point.acceptance for point in points],

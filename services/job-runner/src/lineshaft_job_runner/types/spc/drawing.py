@@ -53,6 +53,8 @@ def _limits(axes: Axes, panel: Panel) -> None:
         (limits.upper, panel.upper, "UCL", "--"),
     )
     for last, line, name, style in lines:
+        if name != "CL" and last == limits.center:
+            continue  # A cumulative sum has a limit on one side alone.
         if isinstance(line, np.ndarray):
             shown = _thinned(line)
             axes.step(
