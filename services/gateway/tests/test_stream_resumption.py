@@ -166,7 +166,7 @@ async def test_no_write_is_larger_than_its_limit(
     [
         ("garbage", "malformed"),
         (f"{EPOCH}-", "malformed"),
-        (f"{EPOCH}--1", "malformed"),
+        (f"{EPOCH}--2", "malformed"),
         (f"{EPOCH}-99999999999999999999", "malformed"),
         ("1", "malformed"),
         ("0000bbbb-1", "unknown_epoch"),

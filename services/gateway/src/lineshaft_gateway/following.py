@@ -37,7 +37,7 @@ AHEAD_MAX = 1000
 OPENING = b"retry: 2000\n\n"
 HEARTBEAT = b": heartbeat\n\n"
 
-_EVENT_ID = re.compile(r"^([0-9a-f]{8})-([0-9]{1,18})$")
+_EVENT_ID = re.compile(r"^([0-9a-f]{8})-(-1|[0-9]{1,18})$")
 
 
 class ResetReason(StrEnum):

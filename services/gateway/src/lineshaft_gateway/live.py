@@ -115,6 +115,10 @@ class LiveLog:
             async with asyncio.timeout(2):
                 await self._checkpoint()
 
+    def position(self) -> str:
+        """Write the id of the newest record that was read; `<epoch>--1` before the first one."""
+        return f"{self.epoch}-{self.ring.head}"
+
     def close(self) -> None:
         """End all streams, so that the process can stop."""
         self.closing = True

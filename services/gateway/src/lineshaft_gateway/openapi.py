@@ -22,6 +22,7 @@ the trace id. Every answer carries `X-Request-Id`, the trace to ask about."""
 TAGS = {
     "Jobs": "Long work: submitted once, run durably, with progress and artifacts.",
     "Events": "What happens in the plant and in the platform, in and out.",
+    "Plant": "The present state of orders, lots, quality alerts and equipment.",
     "System": "How the system and the edge are doing.",
     "Keys": "Who may do what.",
     "API": "About this API itself.",

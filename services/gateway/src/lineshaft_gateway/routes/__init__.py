@@ -19,6 +19,7 @@ from lineshaft_gateway.keys import KeyStore
 from lineshaft_gateway.limits import TOO_MANY_DOWNLOADS, RateLimiter, ReplayTurns, StreamLimits
 from lineshaft_gateway.live import LiveLog
 from lineshaft_gateway.operations import Operation
+from lineshaft_gateway.plant_snapshots import PlantDesk
 from lineshaft_gateway.purge import Purger
 from lineshaft_gateway.routes.artifacts import ArtifactRoutes
 from lineshaft_gateway.routes.events import EventRoutes
@@ -30,6 +31,7 @@ from lineshaft_gateway.routes.job_steering import SteeringRoutes
 from lineshaft_gateway.routes.jobs import JobRoutes
 from lineshaft_gateway.routes.keys import KeyRoutes
 from lineshaft_gateway.routes.pages import PageRoutes
+from lineshaft_gateway.routes.plant import PlantRoutes
 from lineshaft_gateway.routes.stream import StreamRoutes
 from lineshaft_gateway.routes.system import SystemRoutes
 from lineshaft_gateway.settings import GatewaySettings
@@ -56,6 +58,7 @@ def create_app(
         *_artifacts(settings, bus).operations(),
         *EventRoutes(EventDesk(bus), body_bytes_max=settings.body_bytes_max).operations(),
         *_streams(settings, live, bus, keyring).operations(),
+        *PlantRoutes(PlantDesk(bus, live.position)).operations(),
         *SystemRoutes(SystemDesk(bus, health), Purger(bus, settings.cdn_regions)).operations(),
         *KeyRoutes(keys, keyring).operations(),
         *pages.operations(),
