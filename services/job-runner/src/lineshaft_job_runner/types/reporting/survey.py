@@ -30,6 +30,11 @@ class Survey:
         self.expected: dict[str, int] = {}
         """Rows by query, as the source counts them."""
 
+    @property
+    def total(self) -> int:
+        """Rows of all queries."""
+        return sum(self.expected.values())
+
     async def count(self) -> None:
         """Count everything before the first page is drawn; raises when it is too much."""
         for query, table in self._template.queries.items():
@@ -43,13 +48,16 @@ class Survey:
             self.expected[query] = count
 
     async def feed(self, digest: InputDigest) -> None:
-        """Give every row to the template."""
+        """Give every row to the template; that is half of the way, the other is writing them."""
+        done = 0
         for query, table in self._template.queries.items():
             async for rows in self._read(query, table):
                 digest.add_rows(rows)
                 _check_numbers(query, table.columns, rows)
                 for row in rows:
                     self._template.add(query, row)
+                done += len(rows)
+                self._context.progress(min(done, self.total), 2 * self.total, "reading")
 
     def tables(self) -> list[Table]:
         """Return the queries as tables, which read the rows again."""

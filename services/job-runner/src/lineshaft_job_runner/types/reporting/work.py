@@ -76,6 +76,7 @@ class Report:
         self._warnings: list[str] = list(content.notes)
         self.document = self._document(template, survey)
         self._total = sum(table.rows_expected for table in self.document.tables)
+        self._read = survey.total
 
     async def write(self, outputs: Outputs) -> None:
         """Read the rows once and write them to every file."""
@@ -83,7 +84,7 @@ class Report:
             done = 0
             for table in self.document.tables:
                 done += await self._write_table(table, opened, done)
-            self._context.progress(self._total, self._total, "writing the files")
+            self._progress(self._total, "writing the files")
             for output in opened:
                 stop_if_cancelled(self._context)
                 await self._finish(output)
@@ -98,7 +99,7 @@ class Report:
                 for output in takers:
                     await asyncio.to_thread(output.renderer.add, rows)
                 read += len(rows)
-                self._context.progress(done + read, self._total, table.title.lower())
+                self._progress(done + read, table.title.lower())
         for output in takers:
             rendered = output.renderer.rows
             if rendered != table.rows_expected:
@@ -116,6 +117,9 @@ class Report:
             )
             output.file.rows = (output.file.rows or 0) + rendered
         return read
+
+    def _progress(self, written: int, message: str) -> None:
+        self._context.progress(self._read + written, self._read + self._total, message)
 
     async def _finish(self, output: Output) -> None:
         pages = await asyncio.to_thread(output.renderer.close)
