@@ -127,7 +127,7 @@ def validator(document: Any, schema: Any) -> Draft202012Validator:
     ("change", "valid"),
     [
         ({}, True),
-        ({"parameters": {"source": "plant"}}, False),
+        ({"parameters": {"title": "x"}}, False),
         ({"priority": "extreme"}, False),
         ({"type": "acme.custom", "parameters": {"any": 1}}, True),
     ],
