@@ -38,7 +38,7 @@ SCHEMA = {
                 },
                 "responses": {
                     "minProperties": 1,
-                    "propertyNames": {"pattern": "^[2345][0-9]{2}$"},
+                    "propertyNames": {"pattern": "^[12345][0-9]{2}$"},
                     "additionalProperties": {
                         "required": ["description"],
                         "properties": {"content": {"$ref": "#/$defs/content"}},

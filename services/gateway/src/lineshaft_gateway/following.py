@@ -11,11 +11,11 @@ from enum import StrEnum
 import structlog
 from lineshaft_common.messaging.bus import Bus
 from lineshaft_contracts.topology import EVENTS_LOG
-from pydantic_core import to_json
 
 from lineshaft_gateway.limits import ReplayTurns
 from lineshaft_gateway.live import LiveLog
 from lineshaft_gateway.ring import FellBehindError, Frame, UnreadableRecordError, frame_of
+from lineshaft_gateway.stream_encoding import SERVER_SENT_EVENTS, Encoding
 from lineshaft_gateway.stream_filter import StreamFilter
 
 log = structlog.get_logger(__name__)
@@ -33,9 +33,6 @@ TURN_SECONDS_MAX = 60.0
 TURN_CHECK_SECONDS = 1.0
 AHEAD_MAX = 1000
 """How far another gateway process may be ahead of this one."""
-
-OPENING = b"retry: 2000\n\n"
-HEARTBEAT = b": heartbeat\n\n"
 
 _EVENT_ID = re.compile(r"^([0-9a-f]{8})-(-1|[0-9]{1,18})$")
 
@@ -85,6 +82,7 @@ class Follower:
         replays: ReplayTurns,
         tenant: str,
         heartbeat_seconds: float,
+        encoding: Encoding = SERVER_SENT_EVENTS,
     ) -> None:
         self._live = live
         self._bus = bus
@@ -92,6 +90,7 @@ class Follower:
         self._replays = replays
         self._tenant = tenant
         self._heartbeat_seconds = heartbeat_seconds
+        self._encoding = encoding
         self._position = -1
         self._queue: deque[Frame] = deque()
         self._queue_bytes = 0
@@ -128,7 +127,7 @@ class Follower:
 
     async def chunks(self, resume: Resume) -> AsyncGenerator[bytes]:
         """Yield what is to be sent; ends when the client is too slow or the process stops."""
-        yield OPENING
+        yield self._encoding.opening
         if resume.reset is not None:
             yield self._reset(resume.reset)
         elif resume.offset is not None:
@@ -166,7 +165,7 @@ class Follower:
                 async with asyncio.timeout(self._heartbeat_seconds):
                     await self._arrived.wait()
             except TimeoutError:
-                return HEARTBEAT
+                return self._encoding.heartbeat
         loop = asyncio.get_running_loop()
         early = self._spoke + GATHER_SECONDS - loop.time()
         if early > 0 and self._queue_bytes < CHUNK_BYTES:
@@ -181,7 +180,7 @@ class Follower:
         self._queue_bytes -= size
         if frames:
             self._position = frames[-1].offset
-        return b"".join(frame.encoded(self._live.epoch) for frame in frames)
+        return b"".join(self._encoding.frame(frame, self._live.epoch) for frame in frames)
 
     async def _replay_in_turn(self) -> AsyncGenerator[bytes]:
         """Replay when a place is free, and hold it no longer than that; until then say so."""
@@ -197,7 +196,7 @@ class Follower:
                     self._gave_up = not self._live.closing
                     return
                 if not turn.done() and now - spoke >= self._heartbeat_seconds:
-                    yield HEARTBEAT
+                    yield self._encoding.heartbeat
                     spoke = now
             async with aclosing(self._replay()) as chunks:
                 async for chunk in chunks:
@@ -232,7 +231,7 @@ class Follower:
                         yield self._joined(pending)
                         pending, size, spoke = [], 0, loop.time()
                     elif quiet:
-                        yield HEARTBEAT
+                        yield self._encoding.heartbeat
                         spoke = loop.time()
                     if done or self._live.closing:
                         return
@@ -241,8 +240,8 @@ class Follower:
             yield self._reset(ResetReason.UNAVAILABLE)
 
     def _joined(self, frames: Sequence[Frame]) -> bytes:
-        epoch = self._live.epoch
-        return b"".join(frame.encoded(epoch) for frame in frames if self._filter.wants(frame))
+        write, epoch = self._encoding.frame, self._live.epoch
+        return b"".join(write(frame, epoch) for frame in frames if self._filter.wants(frame))
 
     def _reset(self, reason: ResetReason) -> bytes:
         """Go on at the newest event, and say so."""
@@ -251,10 +250,8 @@ class Follower:
 
     def _event(self, name: str, data: dict[str, str]) -> bytes:
         """Write an event of the stream's own; its id is the position that it stands for."""
-        lines = [b"event: %s\ndata: %s\n\n" % (name.encode(), to_json(data))]
-        if self._position >= 0:
-            lines.insert(0, b"id: %s-%d\n" % (self._live.epoch.encode(), self._position))
-        return b"".join(lines)
+        id_ = f"{self._live.epoch}-{self._position}" if self._position >= 0 else None
+        return self._encoding.event(name, data, id_)
 
 
 def _frame(offset: int, tenant: str, body: bytes) -> Frame | None:

@@ -10,7 +10,7 @@ from pydantic_core import from_json, to_json
 
 @dataclass(kw_only=True, slots=True)
 class Frame:
-    """One event as a server-sent event, and what streams filter by."""
+    """One event as streams send it, and what they filter by."""
 
     offset: int
     id: str
@@ -22,12 +22,22 @@ class Frame:
     """The `event` and `data` lines; the `id` line, which names the log's epoch, comes before."""
 
     _encoded: bytes | None = None
+    _line: bytes | None = None
 
     def encoded(self, epoch: str) -> bytes:
         """Write the whole frame, once: the epoch does not change while streams are served."""
         if self._encoded is None:
             self._encoded = b"id: %s-%d\n%s" % (epoch.encode(), self.offset, self.text)
         return self._encoded
+
+    def line(self, epoch: str) -> bytes:
+        """Write it as one line of JSON, once: what server-sent events say in three."""
+        if self._line is None:
+            data = self.text[len(b"event: \ndata: ") + len(self.type.encode()) : -2]
+            head = b'{"id":"%s-%d","event":%s,"data":'
+            head %= (epoch.encode(), self.offset, to_json(self.type))
+            self._line = b"%s%s}\n" % (head, data)
+        return self._line
 
 
 class UnreadableRecordError(ValueError):

@@ -29,6 +29,8 @@ class GatewaySettings(DatabaseSettings):
     """How many requests a key may save up."""
     streams_max: Annotated[int, Field(ge=1)] = 5000
     streams_per_tenant_max: Annotated[int, Field(ge=1)] = 1000
+    websocket_origins: tuple[str, ...] = ()
+    """Origins whose pages may open a WebSocket, beside the gateway's own."""
     replays_max: Annotated[int, Field(ge=1)] = 16
     """Streams that read the log at once because the ring no longer holds what they missed."""
     replays_per_tenant_max: Annotated[int, Field(ge=1)] = 4

@@ -33,7 +33,9 @@ from lineshaft_gateway.routes.keys import KeyRoutes
 from lineshaft_gateway.routes.pages import PageRoutes
 from lineshaft_gateway.routes.plant import PlantRoutes
 from lineshaft_gateway.routes.stream import StreamRoutes
+from lineshaft_gateway.routes.streaming import Streaming
 from lineshaft_gateway.routes.system import SystemRoutes
+from lineshaft_gateway.routes.websocket import WebSocketRoutes
 from lineshaft_gateway.settings import GatewaySettings
 from lineshaft_gateway.system_status import SystemDesk
 
@@ -52,12 +54,14 @@ def create_app(
     """Make the application with every route."""
     app = http.create_app(health, body_bytes_max=settings.body_bytes_max)
     keyring = Keyring(keys)
+    streaming = _streaming(settings, live, bus, keyring)
     pages = PageRoutes(version("lineshaft-gateway"))
     operations = (
         *_jobs(bus),
         *_artifacts(settings, bus).operations(),
         *EventRoutes(EventDesk(bus), body_bytes_max=settings.body_bytes_max).operations(),
-        *_streams(settings, live, bus, keyring).operations(),
+        *StreamRoutes(streaming).operations(),
+        *WebSocketRoutes(streaming, origins=settings.websocket_origins).operations(),
         *PlantRoutes(PlantDesk(bus, live.position)).operations(),
         *SystemRoutes(SystemDesk(bus, health), Purger(bus, settings.cdn_regions)).operations(),
         *KeyRoutes(keys, keyring).operations(),
@@ -104,8 +108,8 @@ def _artifacts(settings: GatewaySettings, bus: Bus) -> ArtifactRoutes:
     return ArtifactRoutes(bus, Objects(settings.object_store_url), downloads)
 
 
-def _streams(settings: GatewaySettings, live: LiveLog, bus: Bus, keyring: Keyring) -> StreamRoutes:
-    return StreamRoutes(
+def _streaming(settings: GatewaySettings, live: LiveLog, bus: Bus, keyring: Keyring) -> Streaming:
+    return Streaming(
         live,
         bus,
         keyring,
@@ -123,7 +127,7 @@ def _add(app: web.Application, guard: Guard, operations: Sequence[Operation]) ->
     for operation in operations:
         handler = guard.handler(operation)
         if operation.method == "GET":
-            has_head = operation.id != "streamEvents"
+            has_head = not operation.id.startswith("streamEvents")
             app.router.add_get(operation.path, handler, allow_head=has_head)
         else:
             app.router.add_route(operation.method, operation.path, handler)

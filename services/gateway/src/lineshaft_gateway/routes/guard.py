@@ -28,6 +28,8 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+PROTOCOL_KEY_PREFIX = "lineshaft.key."
+"""Before the key among the subprotocols that a browser's WebSocket offers: it sets no header."""
 ANONYMOUS = Principal(prefix="", tenant="", scopes=frozenset())
 
 
@@ -88,7 +90,7 @@ class Guard:
         return principal
 
     async def _recognise(self, request: web.Request) -> Principal:
-        scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+        scheme, _, credentials = _authorization(request).partition(" ")
         principal = None
         if scheme.lower() == "bearer":
             address, text = request.remote or "", credentials.strip()
@@ -115,6 +117,16 @@ class Guard:
             raise ProblemError(unsupported_type(operation))
         body = await read_bytes(request, self._body_bytes_max)
         return json_input.read(operation.body, body)
+
+
+def _authorization(request: web.Request) -> str:
+    """Return the header field, or for the opening of a WebSocket what stands in for it."""
+    given = request.headers.get("Authorization")
+    if given is None and request.headers.get("Upgrade", "").lower() == "websocket":
+        for offered in request.headers.get("Sec-WebSocket-Protocol", "").split(","):
+            if offered.strip().startswith(PROTOCOL_KEY_PREFIX):
+                return f"Bearer {offered.strip().removeprefix(PROTOCOL_KEY_PREFIX)}"
+    return given or ""
 
 
 async def read_bytes(request: web.Request, bytes_max: int) -> bytes:

@@ -2,47 +2,13 @@
 
 import asyncio
 from contextlib import aclosing
-from typing import Annotated
 
 from aiohttp import web
-from lineshaft_common.messaging.bus import Bus
-from lineshaft_contracts.envelope import PLATFORM_TENANT
-from lineshaft_contracts.problems import ProblemError
-from prometheus_client import Counter, Gauge
-from pydantic import BaseModel, ConfigDict, Field
 
-from lineshaft_gateway.following import Follower, Resume, resume_from
-from lineshaft_gateway.keyring import Keyring
 from lineshaft_gateway.keys import Scope
-from lineshaft_gateway.limits import ReplayTurns, StreamLimits
-from lineshaft_gateway.live import LiveLog
 from lineshaft_gateway.operations import Answer, Call, Operation, Parameter
-from lineshaft_gateway.stream_filter import StreamFilter
-
-WRITE_SECONDS_MAX = 20.0
-"""How long one write may wait for the client before the connection is cut."""
-KEY_CHECK_SECONDS = 30.0
-REVOKED = b'event: key-revoked\ndata: {"detail": "The key is no longer valid."}\n\n'
-
-OPEN = Gauge("lineshaft_gateway_streams", "Open event streams")
-ENDED = Counter("lineshaft_gateway_streams_ended_total", "Event streams by end", ["reason"])
-
-EventTypePattern = Annotated[str, Field(pattern=r"^[a-z0-9._-]{1,128}\*?$|^\*$")]
-
-
-class StreamQuery(BaseModel):
-    """Which events to send; conditions are joined with AND."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    type: Annotated[tuple[EventTypePattern, ...], Field(max_length=50)] = ()
-    """May be repeated; a trailing `*` makes it a prefix."""
-    source: Annotated[str, Field(max_length=255)] = ""
-    """This equipment path and everything below it."""
-    subject: Annotated[str, Field(max_length=255)] | None = None
-    last_event_id: Annotated[str, Field(max_length=64)] | None = None
-    """For clients that cannot set `Last-Event-ID`; the header field wins."""
-
+from lineshaft_gateway.routes.streaming import WRITE_SECONDS_MAX, Sending, Streaming, StreamQuery
+from lineshaft_gateway.stream_encoding import SERVER_SENT_EVENTS
 
 FIELDS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -51,98 +17,34 @@ FIELDS = {
 }
 
 
-def stream_filter(call: Call) -> StreamFilter:
-    """Join what the key may see with what the request asks for."""
-    query: StreamQuery = call.query
-    tenants = {call.principal.tenant}
-    if call.principal.may(Scope.SYSTEM_READ):
-        tenants.add(PLATFORM_TENANT)
-    return StreamFilter(
-        tenants=frozenset(tenants),
-        types=query.type,
-        source=query.source,
-        subject=query.subject,
-    )
-
-
 class StreamRoutes:
     """Handlers."""
 
-    def __init__(
-        self,
-        live: LiveLog,
-        bus: Bus,
-        keyring: Keyring,
-        *,
-        streams: StreamLimits,
-        replays: ReplayTurns,
-        heartbeat_seconds: float,
-    ) -> None:
-        self._live = live
-        self._bus = bus
-        self._keyring = keyring
-        self._streams = streams
-        self._replays = replays
-        self._heartbeat_seconds = heartbeat_seconds
+    def __init__(self, streaming: Streaming) -> None:
+        self._streaming = streaming
 
     async def stream(self, call: Call) -> web.StreamResponse:
         """Send until the client goes, is too slow, loses its key, or the process stops."""
-        with self._streams.opened(call.principal.tenant):
-            OPEN.inc()
-            try:
-                return await self._stream(call)
-            finally:
-                OPEN.dec()
+        with self._streaming.opened(call) as sending:
+            return await self._send(call, sending)
 
-    async def _stream(self, call: Call) -> web.StreamResponse:
-        query: StreamQuery = call.query
-        last_event_id = call.request.headers.get("Last-Event-ID", query.last_event_id)
-        resume = resume_from(last_event_id, epoch=self._live.epoch, head=self._live.ring.head)
-        follower = Follower(
-            self._live,
-            self._bus,
-            stream_filter(call),
-            replays=self._replays,
-            tenant=call.principal.tenant,
-            heartbeat_seconds=self._heartbeat_seconds,
-        )
-        return await self._send(call, follower, resume)
-
-    async def _send(self, call: Call, follower: Follower, resume: Resume) -> web.StreamResponse:
+    async def _send(self, call: Call, sending: Sending) -> web.StreamResponse:
         response = web.StreamResponse(headers=FIELDS)
         await response.prepare(call.request)
-        loop = asyncio.get_running_loop()
-        key_checked = loop.time()
-        reason = ""
         try:
-            async with aclosing(follower.chunks(resume)) as chunks:
+            chunks = self._streaming.chunks(call, sending, SERVER_SENT_EVENTS)
+            async with aclosing(chunks):
                 async for chunk in chunks:
                     async with asyncio.timeout(WRITE_SECONDS_MAX):
                         await response.write(chunk)
-                    if loop.time() - key_checked < KEY_CHECK_SECONDS:
-                        continue
-                    key_checked = loop.time()
-                    if not await self._is_valid(call):
-                        reason = "key_revoked"
-                        await response.write(REVOKED)
-                        break
-            reason = reason or follower.end_reason
             await response.write_eof()
         except TimeoutError:
-            reason = "stuck"
+            sending.reason = "stuck"
             if call.request.transport is not None:
                 call.request.transport.abort()
         except ConnectionError:
-            reason = "client_gone"
-        finally:
-            ENDED.labels(reason or "broken_off").inc()
+            sending.reason = "client_gone"
         return response
-
-    async def _is_valid(self, call: Call) -> bool:
-        try:
-            return await self._keyring.is_valid(call.principal)
-        except ProblemError:
-            return True  # The database is away: open streams stay open.
 
     def operations(self) -> tuple[Operation, ...]:
         """Rows of the route table."""
