@@ -56,7 +56,10 @@ async def connected(
     world: World, query: str = "", *, key: dict[str, str] | None = None, **given: Any
 ) -> AsyncGenerator[Live]:
     headers = (world.key() if key is None else key) | given.pop("headers", {})
-    socket: Any = await world.client.ws_connect(f"{PATH}?{query}", headers=headers, **given)
+    client: Any = world.client
+    socket: ClientWebSocketResponse = await client.ws_connect(
+        f"{PATH}?{query}", headers=headers, **given
+    )
     async with socket:
         yield Live(socket)
 

@@ -22,6 +22,7 @@ from lineshaft_gateway.operations import Operation
 from lineshaft_gateway.plant_snapshots import PlantDesk
 from lineshaft_gateway.purge import Purger
 from lineshaft_gateway.routes.artifacts import ArtifactRoutes
+from lineshaft_gateway.routes.contracts import ContractRoutes
 from lineshaft_gateway.routes.events import EventRoutes
 from lineshaft_gateway.routes.guard import Guard, complete
 from lineshaft_gateway.routes.job_batch import BatchRoutes
@@ -62,6 +63,7 @@ def create_app(
         *EventRoutes(EventDesk(bus), body_bytes_max=settings.body_bytes_max).operations(),
         *StreamRoutes(streaming).operations(),
         *WebSocketRoutes(streaming, origins=settings.websocket_origins).operations(),
+        *ContractRoutes().operations(),
         *PlantRoutes(PlantDesk(bus, live.position)).operations(),
         *SystemRoutes(SystemDesk(bus, health), Purger(bus, settings.cdn_regions)).operations(),
         *KeyRoutes(keys, keyring).operations(),
