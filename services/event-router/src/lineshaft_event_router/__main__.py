@@ -6,7 +6,7 @@ from functools import partial
 
 from lineshaft_common import http, lifecycle, logs, messaging, postgres, tracing
 from lineshaft_common.health import Health
-from lineshaft_common.messaging import Bus, answers
+from lineshaft_common.messaging import Answer, Bus, answers
 from lineshaft_common.outbox import OutboxRelay
 from lineshaft_common.postgres import Pool
 from lineshaft_common.reporting import report
@@ -28,7 +28,21 @@ from lineshaft_event_router.platform import PlatformRelay
 from lineshaft_event_router.retention import forget_old
 from lineshaft_event_router.routes import create_app
 from lineshaft_event_router.settings import Settings
-from lineshaft_event_router.store import EventBook, Inbox, PlantViews, Quarantine
+from lineshaft_event_router.store import (
+    DeliveryStore,
+    EventBook,
+    HeldStore,
+    Inbox,
+    PlantViews,
+    Quarantine,
+    SubscriptionBook,
+    SubscriptionReports,
+)
+from lineshaft_event_router.subscriptions.addresses import AddressGuard
+from lineshaft_event_router.subscriptions.delivering import Deliveries
+from lineshaft_event_router.subscriptions.desk import SubscriptionDesk
+from lineshaft_event_router.subscriptions.reports_desk import ReportsDesk
+from lineshaft_event_router.subscriptions.webhook import WebhookClient
 from lineshaft_event_router.turnstile import Turnstile
 
 NAME = "event-router"
@@ -87,6 +101,7 @@ async def route(settings: Settings, pool: Pool, bus: Bus) -> AsyncGenerator[None
                 answers(ListPlantAlerts, plant.list_alerts),
                 answers(ListPlantEquipment, plant.list_equipment),
                 answers(GetPlantEquipmentTree, plant.get_tree),
+                *await stack.enter_async_context(deliver(settings, pool, bus)),
             )
         )
         # Nobody passes until every lane is open: one lane's backlog would hold up the next one's
@@ -102,6 +117,21 @@ async def route(settings: Settings, pool: Pool, bus: Bus) -> AsyncGenerator[None
             bus.subscribe_batch(EVENT_ROUTER_PLATFORM, PlatformRelay(bus).relay)
         )
         yield
+
+
+@asynccontextmanager
+async def deliver(settings: Settings, pool: Pool, bus: Bus) -> AsyncGenerator[tuple[Answer, ...]]:
+    """Deliver to subscriptions while the block is open; gives the answers about them."""
+    guard = AddressGuard(settings.webhook_networks_allowed)
+    book = SubscriptionBook(pool)
+    async with (
+        WebhookClient(guard) as client,
+        Deliveries(bus, DeliveryStore(pool), HeldStore(pool), client) as deliveries,
+    ):
+        desk = SubscriptionDesk(
+            book, bus, guard, head=lambda: deliveries.head, on_change=deliveries.wake
+        )
+        yield (*desk.answers(), *ReportsDesk(book, SubscriptionReports(pool)).answers())
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ class Scope(StrEnum):
     """Limits and pauses, bulk redrive, the audit: what touches jobs of others in the tenant."""
     EVENTS_READ = "events:read"
     EVENTS_WRITE = "events:write"
+    SUBSCRIPTIONS_WRITE = "subscriptions:write"
+    """Decide which events leave for where; whoever may do that receives them."""
     SYSTEM_READ = "system:read"
     SYSTEM_WRITE = "system:write"
     KEYS_WRITE = "keys:write"

@@ -35,6 +35,8 @@ from lineshaft_gateway.routes.pages import PageRoutes
 from lineshaft_gateway.routes.plant import PlantRoutes
 from lineshaft_gateway.routes.stream import StreamRoutes
 from lineshaft_gateway.routes.streaming import Streaming
+from lineshaft_gateway.routes.subscription_reports import SubscriptionReportRoutes
+from lineshaft_gateway.routes.subscriptions import SubscriptionRoutes
 from lineshaft_gateway.routes.system import SystemRoutes
 from lineshaft_gateway.routes.websocket import WebSocketRoutes
 from lineshaft_gateway.settings import GatewaySettings
@@ -61,6 +63,8 @@ def create_app(
         *_jobs(bus),
         *_artifacts(settings, bus).operations(),
         *EventRoutes(EventDesk(bus), body_bytes_max=settings.body_bytes_max).operations(),
+        *SubscriptionRoutes(bus).operations(),
+        *SubscriptionReportRoutes(bus).operations(),
         *StreamRoutes(streaming).operations(),
         *WebSocketRoutes(streaming, origins=settings.websocket_origins).operations(),
         *ContractRoutes().operations(),

@@ -1,0 +1,1 @@
+"""Delivering the events of the log to whom subscribed."""
