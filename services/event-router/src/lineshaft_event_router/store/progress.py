@@ -3,14 +3,20 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
+import asyncpg
+import structlog
 from lineshaft_common.postgres import Connection, Pool
 from lineshaft_contracts.subscriptions import Subscription, SubscriptionState
+from pydantic import ValidationError
 
 from lineshaft_event_router.subscriptions.records import Attempt, Progress, Stored
+
+log = structlog.get_logger(__name__)
 
 DELIVERIES_MAX = 1_000
 """Lines of the delivery log that are kept of each subscription."""
 PRUNED_MAX = 50_000
+OFFSETS_OF_ONE_LOG = 2**40
 
 
 class DeliveryStore:
@@ -46,28 +52,18 @@ class DeliveryStore:
             FROM subscriptions
             """
         )
-        return [
-            Stored(
-                tenant=row["tenant"],
-                id=row["id"],
-                version=row["version"],
-                replays=row["replays"],
-                subscription=Subscription.model_validate_json(row["body"]),
-                secrets=tuple(row["secrets"]),
-                state=SubscriptionState(row["state"]),
-                position=row["position"],
-            )
-            for row in rows
-        ]
+        return [stored for row in rows if (stored := _stored(row)) is not None]
 
     async def rewind_all(self, offset: int) -> None:
         """Let everybody read from an offset: the log was made anew."""
-        await self._pool.execute(
-            """
-            UPDATE subscriptions SET position = $1, replays = replays + 1, version = version + 1
-            """,
-            offset,
-        )
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(
+                "UPDATE subscriptions SET position = $1, replays = replays + 1", offset
+            )
+            # Events of the old log stay in front of those of the new one, and apart from them.
+            await connection.execute(
+                'UPDATE subscription_held SET "offset" = "offset" - $1', OFFSETS_OF_ONE_LOG
+            )
 
     async def advance(self, progress: Sequence[Progress]) -> None:
         """Keep positions; those of before a replay have no effect, and none goes back."""
@@ -158,6 +154,25 @@ class DeliveryStore:
             DELIVERIES_MAX,
             PRUNED_MAX,
         )
+
+
+def _stored(row: "asyncpg.Record") -> Stored | None:
+    """Read a row; one that cannot be read any more stops no other subscription."""
+    try:
+        subscription = Subscription.model_validate_json(row["body"])
+    except ValidationError:
+        log.exception("subscription_unreadable", tenant=row["tenant"], id=row["id"])
+        return None
+    return Stored(
+        tenant=row["tenant"],
+        id=row["id"],
+        version=row["version"],
+        replays=row["replays"],
+        subscription=subscription,
+        secrets=tuple(row["secrets"]),
+        state=SubscriptionState(row["state"]),
+        position=row["position"],
+    )
 
 
 async def _unlock(connection: Connection) -> None:

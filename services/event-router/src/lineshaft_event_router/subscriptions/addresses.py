@@ -4,8 +4,10 @@ The address that a name resolves to is what is checked, and the connection is ma
 that address: a name that resolves to something else a moment later changes nothing.
 """
 
+import asyncio
 import socket
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -17,12 +19,12 @@ from ipaddress import (
 from typing import TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 Network: TypeAlias = IPv4Network | IPv6Network
 Address: TypeAlias = IPv4Address | IPv6Address
 
+LOOKUPS_MAX = 32
 NAT64 = IPv6Network("64:ff9b::/96")
 REFUSED: tuple[Network, ...] = (
     ip_network("0.0.0.0/8"),
@@ -89,12 +91,62 @@ def _embedded(address: Address) -> IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour
 
 
+class PatientResolver(AbstractResolver):
+    """Looks names up in threads of its own, each name once at a time.
+
+    A name whose servers do not answer keeps one thread, however many wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(LOOKUPS_MAX, thread_name_prefix="webhook-names")
+        self._running: dict[tuple[str, int, int], asyncio.Future[list[ResolveResult]]] = {}
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Look a name up; raises OSError."""
+        key = (host, port, family)
+        running = self._running.get(key)
+        if running is None:
+            loop = asyncio.get_running_loop()
+            running = loop.run_in_executor(self._threads, _look_up, host, port, family)
+            self._running[key] = running
+            running.add_done_callback(lambda done: self._ended(key, done))
+        return await asyncio.shield(running)
+
+    def _ended(self, key: tuple[str, int, int], done: asyncio.Future[list[ResolveResult]]) -> None:
+        self._running.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # Whoever still waits is told; nobody may.
+
+    async def close(self) -> None:
+        """Start no lookup any more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    found = socket.getaddrinfo(
+        host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+    )
+    return [
+        ResolveResult(
+            hostname=host,
+            host=str(address[0]),
+            port=int(address[1]),
+            family=kind,
+            proto=protocol,
+            flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+        )
+        for kind, _, protocol, _, address in found
+    ]
+
+
 class GuardedResolver(AbstractResolver):
     """Resolves names to allowed addresses only; if one of them is refused, all are."""
 
     def __init__(self, guard: AddressGuard, resolver: AbstractResolver | None = None) -> None:
         self._guard = guard
-        self._resolver = resolver or ThreadedResolver()
+        self._resolver = resolver or PatientResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC

@@ -16,7 +16,7 @@ from lineshaft_event_router.subscriptions.backlog import Backlog, Budget
 from lineshaft_event_router.subscriptions.courier import Courier, DisabledError
 from lineshaft_event_router.subscriptions.feed import Feed, Intake, selection_of
 from lineshaft_event_router.subscriptions.journal import Journal
-from lineshaft_event_router.subscriptions.log_search import find_head
+from lineshaft_event_router.subscriptions.log_search import find_head, has_record
 from lineshaft_event_router.subscriptions.queue_courier import QueueCourier, queue_name
 from lineshaft_event_router.subscriptions.records import Progress, Stored
 from lineshaft_event_router.subscriptions.repeating import every, surely, watch, within
@@ -134,15 +134,14 @@ class Deliveries:
         finally:
             self._leads = False
             LEADING.set(0)
-            for post in list(self._posts.values()):
-                await self._end(post)
+            await self._end(*self._posts.values())
             await within(2.0, self._journal.flush)
 
     async def _start(self) -> int:
         """Find where reading begins; a log that is shorter than it was, was made anew."""
         known = [one.position for one in await self._store.load()]
         head = await find_head(self._bus)
-        if known and max(known) > head + 1:
+        if known and max(known) > head + 1 and not await has_record(self._bus, max(known) - 1):
             log.warning("events_log_is_new", head=head, positions=max(known))
             await self._store.rewind_all(0)
             return 0
@@ -219,13 +218,15 @@ class Deliveries:
         self._forget(post)
         self._begin(_moved(post.stored, position))
 
-    async def _end(self, post: _Post) -> None:
-        """Stop a courier, and keep how far it is."""
-        if post.task is not None:
-            post.task.cancel()
-            await asyncio.gather(post.task, return_exceptions=True)
-        await within(2.0, lambda: self._keep_of([post]))
-        self._forget(post)
+    async def _end(self, *posts: _Post) -> None:
+        """Stop couriers, and keep how far they are."""
+        tasks = [post.task for post in posts if post.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await within(2.0, lambda: self._keep_of(list(posts)))
+        for post in posts:
+            self._forget(post)
 
     def _forget(self, post: _Post) -> None:
         self._posts.pop(post.stored.key, None)
@@ -236,7 +237,11 @@ class Deliveries:
         """Remove the queues of subscriptions that are gone, once their couriers are."""
         for name in await self._store.queues_left():
             if all(queue_name(*key) != name for key in self._posts):
-                await self._bus.delete(Queue(name=name))
+                try:
+                    await self._bus.delete(Queue(name=name))
+                except Exception as error:  # noqa: BLE001 - it is tried again, and stops nothing.
+                    log.warning("queue_not_removed", queue=name, error=repr(error)[:200])
+                    continue
                 await self._store.queue_removed(name)
 
     async def _keep(self) -> None:

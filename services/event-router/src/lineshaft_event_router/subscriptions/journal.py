@@ -2,10 +2,14 @@
 
 from collections import deque
 
+import structlog
+from lineshaft_common.transient import is_transient
 from prometheus_client import Counter
 
 from lineshaft_event_router.subscriptions.records import Attempt
 from lineshaft_event_router.subscriptions.stores import Subscriptions
+
+log = structlog.get_logger(__name__)
 
 LINES_MAX = 10_000
 BATCH_MAX = 1_000
@@ -36,6 +40,9 @@ class Journal:
             batch = [self._lines.popleft() for _ in range(min(len(self._lines), BATCH_MAX))]
             try:
                 await self._store.log(batch)
-            except BaseException:
+            except Exception as error:
+                if not is_transient(error):  # It would never be written, and block the others.
+                    log.exception("delivery_log_lines_lost", lines=len(batch))
+                    continue
                 self._lines.extendleft(reversed(batch))
                 raise

@@ -13,6 +13,7 @@ from lineshaft_event_router.subscriptions.records import UnreadableError, parse
 EMPTY_SECONDS = 1.5
 """A log of which nothing came for so long is empty."""
 QUIET_SECONDS = 0.15
+FOUND_SECONDS = 5.0
 SEARCH_SECONDS_MAX = 20.0
 MARGIN = timedelta(minutes=5)
 """Events are recorded a little after they got their id."""
@@ -35,11 +36,23 @@ async def find_head(bus: Bus) -> int:
             return head
 
 
+async def has_record(bus: Bus, offset: int) -> bool:
+    """Tell whether the log has a record at this offset or after it."""
+    try:
+        async with bus.read_log(EVENTS_LOG, offset) as records:
+            async with asyncio.timeout(FOUND_SECONDS):
+                while (await anext(records)).offset < offset:
+                    pass
+    except TimeoutError:
+        return False
+    return True
+
+
 async def find_start(bus: Bus, start: ReplayStart, tenant: str) -> int:
     """Return the offset that a replay begins at; raises NotInLogError."""
-    if start.offset is not None:
-        return start.offset
     head = await find_head(bus)
+    if start.offset is not None:
+        return min(start.offset, head + 1)  # Nobody waits for what may never come.
     if start.time is not None:
         found = await _first(bus, head, start.time - MARGIN, recorded_from=start.time)
         return head + 1 if found is None else found
