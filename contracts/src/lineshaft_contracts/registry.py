@@ -19,6 +19,7 @@ Model: TypeAlias = type[Message]
 MODULES = (
     "alerts",
     "cdn",
+    "dead_letters",
     "edges",
     "inventory",
     "job_catalogue",

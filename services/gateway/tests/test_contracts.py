@@ -34,15 +34,15 @@ async def test_every_type_is_listed_with_a_schema_that_is_there(world: World) ->
         assert schema == all_schemas()[f"{one['type']}.json"]
 
 
-@pytest.mark.parametrize(
-    ("query", "kept"),
-    [
-        ("kind=event", lambda one: one.kind is Kind.EVENT),
-        ("owner=monitor", lambda one: one.owner == "monitor"),
-        ("exchange=plant.quality", lambda one: one.exchange == "plant.quality"),
-        ("exchange=plant.quality&kind=query", lambda _: False),
-    ],
-)
+FILTERS: list[tuple[str, Any]] = [
+    ("kind=event", lambda one: one.kind is Kind.EVENT),
+    ("owner=monitor", lambda one: one.owner == "monitor"),
+    ("exchange=plant.quality", lambda one: one.exchange == "plant.quality"),
+    ("exchange=plant.quality&kind=query", lambda _: False),
+]
+
+
+@pytest.mark.parametrize(("query", "kept"), FILTERS)
 async def test_the_list_is_filtered(world: World, query: str, kept: Any) -> None:
     listed = (await get(world, f"?{query}"))["contracts"]
     assert [one["type"] for one in listed] == [one.type for one in catalogue() if kept(one)]

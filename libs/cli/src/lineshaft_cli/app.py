@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lineshaft_cli import traces
+from lineshaft_cli import dead_letters, traces
 from lineshaft_cli.demo import scenario
 from lineshaft_cli.local import commands as local
 from lineshaft_cli.local.errors import LocalError
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 local.register(app)
 app.add_typer(traces.app, name="traces")
+app.add_typer(dead_letters.app, name="dead-letters")
 
 
 @app.command()

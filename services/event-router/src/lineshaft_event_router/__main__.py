@@ -10,6 +10,12 @@ from lineshaft_common.messaging import Answer, Bus, answers
 from lineshaft_common.outbox import OutboxRelay
 from lineshaft_common.postgres import Pool
 from lineshaft_common.reporting import report
+from lineshaft_contracts.dead_letters import (
+    GetDeadLetter,
+    ListDeadLetterAudit,
+    ListDeadLetters,
+    RedriveDeadLetters,
+)
 from lineshaft_contracts.plant_views import (
     GetPlantEquipmentTree,
     ListPlantAlerts,
@@ -18,9 +24,16 @@ from lineshaft_contracts.plant_views import (
     ListPlantOrders,
 )
 from lineshaft_contracts.routing import GetEventStats, ListQuarantined
-from lineshaft_contracts.topology import EVENT_ROUTER_ASKED, EVENT_ROUTER_PLATFORM, INGRESS
+from lineshaft_contracts.topology import (
+    DEAD_LETTERS,
+    EVENT_ROUTER_ASKED,
+    EVENT_ROUTER_PLATFORM,
+    INGRESS,
+)
 
 from lineshaft_event_router.answering import Answering
+from lineshaft_event_router.dead_letter_count import counted
+from lineshaft_event_router.dead_letters import DeadLetters
 from lineshaft_event_router.ingress import Ingress
 from lineshaft_event_router.plant_answers import PlantAnswers
 from lineshaft_event_router.plant_replay import replay_once
@@ -29,6 +42,7 @@ from lineshaft_event_router.retention import forget_old
 from lineshaft_event_router.routes import create_app
 from lineshaft_event_router.settings import Settings
 from lineshaft_event_router.store import (
+    DeadLetterBox,
     DeliveryStore,
     EventBook,
     HeldStore,
@@ -46,6 +60,7 @@ from lineshaft_event_router.subscriptions.webhook import WebhookClient
 from lineshaft_event_router.turnstile import Turnstile
 
 NAME = "event-router"
+LETTERS_MAX = 50
 
 
 async def main() -> None:
@@ -87,10 +102,16 @@ async def route(settings: Settings, pool: Pool, bus: Bus) -> AsyncGenerator[None
         turnstile, desk = Turnstile(), Answering(EventBook(pool), quarantine)
         views = PlantViews(pool)
         plant = PlantAnswers(views)
+        box = DeadLetterBox(pool)
+        letters = DeadLetters(box, bus)
         ingress = Ingress(inbox, quarantine, turnstile)
         await stack.enter_async_context(forget_old(inbox, window=settings.inbox_window))
         await stack.enter_async_context(forget_old(views, window=settings.plant_views_window))
         await stack.enter_async_context(replay_once(bus, views))
+        await stack.enter_async_context(counted(box))
+        await stack.enter_async_context(
+            bus.subscribe_batch(DEAD_LETTERS, letters.take, batch_max=LETTERS_MAX, raw=True)
+        )
         await stack.enter_async_context(
             bus.serve(
                 EVENT_ROUTER_ASKED,
@@ -101,6 +122,10 @@ async def route(settings: Settings, pool: Pool, bus: Bus) -> AsyncGenerator[None
                 answers(ListPlantAlerts, plant.list_alerts),
                 answers(ListPlantEquipment, plant.list_equipment),
                 answers(GetPlantEquipmentTree, plant.get_tree),
+                answers(ListDeadLetters, letters.list_page),
+                answers(GetDeadLetter, letters.get),
+                answers(RedriveDeadLetters, letters.redrive),
+                answers(ListDeadLetterAudit, letters.list_audit),
                 *await stack.enter_async_context(deliver(settings, pool, bus)),
             )
         )

@@ -203,6 +203,7 @@ def dead_letter(received: Received, queue: Queue, code: str, detail: str) -> Out
         for name in ("tenant", "traceparent", "tracestate")
         if isinstance(value := received.headers.get(name), str) and len(value) <= 512
     }
+    redrives = received.headers.get("lineshaft-redrives")
     return Outgoing(
         exchange=DEAD_LETTER.name,
         routing_key=queue.dead_letter or "dead-letters",
@@ -211,6 +212,7 @@ def dead_letter(received: Received, queue: Queue, code: str, detail: str) -> Out
         body=received.body,
         headers={
             **kept,
+            **({"lineshaft-redrives": redrives} if isinstance(redrives, int) else {}),
             "lineshaft-reason": code,
             "lineshaft-detail": detail[:1000],
             "lineshaft-queue": queue.name,

@@ -1,5 +1,6 @@
 """What the event-router keeps in PostgreSQL; the only package here that talks SQL."""
 
+from lineshaft_event_router.store.dead_letters import DeadLetterBox
 from lineshaft_event_router.store.events import EventBook, Inbox, Quarantine
 from lineshaft_event_router.store.held import HeldStore
 from lineshaft_event_router.store.plant_views import PlantViews
@@ -8,6 +9,7 @@ from lineshaft_event_router.store.subscription_reports import SubscriptionReport
 from lineshaft_event_router.store.subscriptions import SubscriptionBook
 
 __all__ = [
+    "DeadLetterBox",
     "DeliveryStore",
     "EventBook",
     "HeldStore",

@@ -23,6 +23,7 @@ from lineshaft_gateway.plant_snapshots import PlantDesk
 from lineshaft_gateway.purge import Purger
 from lineshaft_gateway.routes.artifacts import ArtifactRoutes
 from lineshaft_gateway.routes.contracts import ContractRoutes
+from lineshaft_gateway.routes.dead_letters import DeadLetterRoutes
 from lineshaft_gateway.routes.events import EventRoutes
 from lineshaft_gateway.routes.guard import Guard, complete
 from lineshaft_gateway.routes.job_batch import BatchRoutes
@@ -70,6 +71,7 @@ def create_app(
         *ContractRoutes().operations(),
         *PlantRoutes(PlantDesk(bus, live.position)).operations(),
         *SystemRoutes(SystemDesk(bus, health), Purger(bus, settings.cdn_regions)).operations(),
+        *DeadLetterRoutes(bus).operations(),
         *KeyRoutes(keys, keyring).operations(),
         *pages.operations(),
     )
