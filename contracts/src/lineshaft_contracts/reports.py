@@ -4,7 +4,16 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticKnownError
 
 from lineshaft_contracts.capability import Specification
 from lineshaft_contracts.envelope import Moment, Value
@@ -59,6 +68,14 @@ _SHIFT_DAYS_MAX = 31
 class ReportParameters(JobParameters):
     """Make a document for people from the rows of a data source."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"required": ["template"], "properties": {"template": {"const": "spc-sheet"}}},
+            "then": {"required": ["spc"]},
+            "else": {"required": ["shift_start", "shift_end"]},
+        }
+    )
+
     template: ReportTemplate = ReportTemplate.SHIFT_REPORT
     """Each needs its own saved queries; the job type's page lists them."""
     format: ReportFormat = ReportFormat.PDF
@@ -66,9 +83,9 @@ class ReportParameters(JobParameters):
     """Several formats from one reading of the rows; when given, format is not looked at."""
     source: Name
     """Data source with the saved queries of the template."""
-    shift_start: Moment | None = None
+    shift_start: Annotated[Moment | None, Field(validate_default=True)] = None
     """First instant of what is reported: a shift, or a longer time. Not for spc-sheet."""
-    shift_end: Moment | None = None
+    shift_end: Annotated[Moment | None, Field(validate_default=True)] = None
     """First instant after it; at most 31 days later for shift-report, 366 for the others."""
     spc: SpcSheet | None = None
     """Only for spc-sheet, which needs it."""
@@ -78,6 +95,15 @@ class ReportParameters(JobParameters):
     """Name of the artifacts without suffix; the template when absent."""
     logo: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] | None = None
     """A packed picture; the job fails when it does not exist."""
+
+    @field_validator("shift_start", "shift_end")
+    @classmethod
+    def _is_there_unless_all_is_shown(
+        cls, value: Moment | None, info: ValidationInfo
+    ) -> Moment | None:
+        if value is None and info.data.get("template") is not ReportTemplate.SPC_SHEET:
+            raise PydanticKnownError("missing")
+        return value
 
     @model_validator(mode="after")
     def _has_what_its_template_needs(self) -> Self:
@@ -90,8 +116,7 @@ class ReportParameters(JobParameters):
             if start is not None or end is not None:
                 raise ValueError("spc-sheet shows all measurements: leave shift_start and end out")
             return self
-        if start is None or end is None:
-            raise ValueError(f"{self.template} needs shift_start and shift_end")
+        start, end = self.span
         shift = self.template is ReportTemplate.SHIFT_REPORT
         days = _SHIFT_DAYS_MAX if shift else _DAYS_MAX
         if not timedelta(0) < end - start <= timedelta(days=days):

@@ -98,7 +98,7 @@ async def test_while_the_runner_is_away_reads_say_so(world: World) -> None:
         ({**JOB, "after_failure": "stop"}, "/after_failure", "enum"),
         ({**JOB, "parameters": []}, "/parameters", "dict_type"),
         ({**JOB, "parameters": {**PARAMETERS, "x": 1}}, "/parameters/x", "extra_forbidden"),
-        ({**JOB, "parameters": {"source": "plant"}}, "/parameters", "value_error"),
+        ({**JOB, "parameters": {"source": "plant"}}, "/parameters/shift_start", "missing"),
         ({**JOB, "parameters": {"a~/b": "\0"}}, "/parameters/a~0~1b", "nul_character"),
     ],
 )

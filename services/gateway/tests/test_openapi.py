@@ -127,7 +127,7 @@ def validator(document: Any, schema: Any) -> Draft202012Validator:
     ("change", "valid"),
     [
         ({}, True),
-        ({"parameters": {"title": "x"}}, False),
+        ({"parameters": {"source": "plant"}}, False),
         ({"priority": "extreme"}, False),
         ({"type": "acme.custom", "parameters": {"any": 1}}, True),
     ],
