@@ -53,6 +53,7 @@ class Jobs:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
+        self._yesterday = datetime.now(UTC) - timedelta(days=1)
         self.store = self.worker("one")
         self.reads = JobReads(pool, LargeParameters(Objects("memory:///")))
 
@@ -186,20 +187,21 @@ class Jobs:
         )
 
     async def backlog(self, number: int, **changes: Any) -> None:
-        """Have many jobs wait, the first one since yesterday."""
+        """Have many jobs wait, the first one since yesterday: since the same moment each time."""
         job = new_job(**changes)
         await self.pool.execute(
             """
             INSERT INTO jobs (id, tenant, type, state, priority, parameters, ready_at, rank,
                               attempts_max, timeout_seconds, limit_key)
             SELECT gen_random_uuid(), $2, $3, 'queued', 2, '{}', at, at, 3, 10, coalesce($4, '')
-            FROM (SELECT now() - interval '1 day' + n * interval '1 millisecond' AS at
+            FROM (SELECT $5::timestamptz + n * interval '1 millisecond' AS at
                   FROM generate_series(1, $1) AS n) AS moments
             """,
             number,
             job.tenant,
             job.type,
             job.limit_key,
+            self._yesterday,
         )
 
 

@@ -56,13 +56,13 @@ async def test_no_more_than_the_limit_run_of_what_it_names(
 async def test_a_limit_of_all_tenants_counts_their_jobs_together_and_shares_it(
     jobs: Jobs,
 ) -> None:
-    for tenant in ("acme", "rival"):
-        for job_type in (WAIT, WORK):
-            await jobs.backlog(5, tenant=tenant, type=job_type, limit_key="press-7")
+    await flood(jobs)
     await jobs.limit("press", tenant="", limit_key="press-7", running_max=4)
     await jobs.limit("no-work", tenant="", job_type=WORK, paused=True)
     assert await started(jobs) == {
+        ("acme", WAIT, ""): 5,
         ("acme", WAIT, "press-7"): 2,
+        ("rival", WAIT, ""): 5,
         ("rival", WAIT, "press-7"): 2,
     }
 
