@@ -36,6 +36,7 @@ MODULES = (
     "quality",
     "resource",
     "routing",
+    "subscription_reports",
     "subscriptions",
     "telemetry",
 )

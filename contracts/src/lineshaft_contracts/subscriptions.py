@@ -6,9 +6,8 @@ All questions of this module are bound to the asking tenant: it sees, changes an
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
-from uuid import UUID
 
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from lineshaft_contracts.envelope import Asking, Envelope, Message, Moment, Value
 from lineshaft_contracts.filters import Filters
@@ -136,7 +135,7 @@ class SubscriptionView(Value):
     updated_at: Moment
 
 
-class _RouterQuery:
+class RouterQuery:
     """What the questions of this module share."""
 
     def routing_key(self, envelope: Envelope[Any]) -> str:
@@ -144,7 +143,8 @@ class _RouterQuery:
         return "query"
 
 
-def _asks(name: str, kind: Kind) -> Any:
+def asks(name: str, kind: Kind) -> Any:
+    """Register a question about subscriptions."""
     return message(
         f"lineshaft.subscriptions.{name}.v1",
         kind=kind,
@@ -154,11 +154,12 @@ def _asks(name: str, kind: Kind) -> Any:
     )
 
 
-def _replies(name: str) -> Any:
+def replies(name: str) -> Any:
+    """Register an answer to one."""
     return message(f"lineshaft.subscriptions.{name}.v1", kind=Kind.REPLY, owner="event-router")
 
 
-@_replies("subscription")
+@replies("subscription")
 class SubscriptionFound(Message):
     """A subscription as it is now."""
 
@@ -167,8 +168,8 @@ class SubscriptionFound(Message):
     """Of a new one that came without a secret: it is told this once."""
 
 
-@_asks("set", Kind.COMMAND)
-class SetSubscription(_RouterQuery, Asking[SubscriptionFound]):
+@asks("set", Kind.COMMAND)
+class SetSubscription(RouterQuery, Asking[SubscriptionFound]):
     """Make or replace a subscription. Idempotent by its id; an existing one keeps its place.
 
     Problems: `invalid_filters`, `invalid_subscription`, `sink_not_allowed`,
@@ -182,14 +183,14 @@ class SetSubscription(_RouterQuery, Asking[SubscriptionFound]):
     actor: Actor
 
 
-@_asks("get", Kind.QUERY)
-class GetSubscription(_RouterQuery, Asking[SubscriptionFound]):
+@asks("get", Kind.QUERY)
+class GetSubscription(RouterQuery, Asking[SubscriptionFound]):
     """One subscription; problem `subscription_not_found`."""
 
     id: Slug
 
 
-@_replies("page")
+@replies("page")
 class SubscriptionPage(Message):
     """Answer to ListSubscriptions, by id."""
 
@@ -197,31 +198,31 @@ class SubscriptionPage(Message):
     next_cursor: str | None = None
 
 
-@_asks("list", Kind.QUERY)
-class ListSubscriptions(_RouterQuery, Asking[SubscriptionPage]):
+@asks("list", Kind.QUERY)
+class ListSubscriptions(RouterQuery, Asking[SubscriptionPage]):
     """The subscriptions of the tenant."""
 
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     cursor: Annotated[str, Field(max_length=128)] | None = None
 
 
-@_replies("deleted")
+@replies("deleted")
 class SubscriptionDeleted(Message):
     """It is gone, with its queue, its waiting and its parked events."""
 
     id: str
 
 
-@_asks("delete", Kind.COMMAND)
-class DeleteSubscription(_RouterQuery, Asking[SubscriptionDeleted]):
+@asks("delete", Kind.COMMAND)
+class DeleteSubscription(RouterQuery, Asking[SubscriptionDeleted]):
     """Remove a subscription; problem `subscription_not_found`."""
 
     id: Slug
     actor: Actor
 
 
-@_asks("set-state", Kind.COMMAND)
-class SetSubscriptionState(_RouterQuery, Asking[SubscriptionFound]):
+@asks("set-state", Kind.COMMAND)
+class SetSubscriptionState(RouterQuery, Asking[SubscriptionFound]):
     """Pause a subscription, or let it go on where it stopped; also one that was disabled."""
 
     id: Slug
@@ -247,8 +248,8 @@ class ReplayStart(Value):
         return self
 
 
-@_asks("replay", Kind.COMMAND)
-class ReplaySubscription(_RouterQuery, Asking[SubscriptionFound]):
+@asks("replay", Kind.COMMAND)
+class ReplaySubscription(RouterQuery, Asking[SubscriptionFound]):
     """Deliver again from a place in the log, in order, and then what is new.
 
     Events from there on that wait or are parked are read again, too. Problems:
@@ -258,133 +259,3 @@ class ReplaySubscription(_RouterQuery, Asking[SubscriptionFound]):
     id: Slug
     start: ReplayStart
     actor: Actor
-
-
-class DeliveryAttempt(Value):
-    """One attempt to deliver an event, or why there was none."""
-
-    at: Moment
-    event_id: str
-    event_type: str
-    key: str
-    offset: int
-    attempt: int
-    """From 1; of a parked one that was redriven, it goes on."""
-    outcome: str
-    """delivered, failed, parked, expired or disabled."""
-    status: int | None = None
-    """Of the HTTP answer."""
-    milliseconds: float | None = None
-    detail: str = ""
-
-
-@_replies("deliveries")
-class DeliveryPage(Message):
-    """Answer to ListDeliveries, newest first."""
-
-    deliveries: tuple[DeliveryAttempt, ...]
-    next_cursor: str | None = None
-
-
-@_asks("list-deliveries", Kind.QUERY)
-class ListDeliveries(_RouterQuery, Asking[DeliveryPage]):
-    """The latest attempts of an HTTP subscription."""
-
-    id: Slug
-    failed_only: bool = False
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
-    cursor: Annotated[str, Field(max_length=32)] | None = None
-
-
-class ParkedEvent(Value):
-    """An event of a key that was given up: the first failed, the others wait behind it."""
-
-    offset: int
-    key: str
-    event_id: str
-    event_type: str
-    attempts: int
-    """0 of one that waits behind another."""
-    error: str
-    first_failed_at: Moment | None
-    parked_at: Moment
-
-
-@_replies("parked-page")
-class ParkedPage(Message):
-    """Answer to ListParked, oldest first."""
-
-    events: tuple[ParkedEvent, ...]
-    next_cursor: str | None = None
-
-
-@_asks("list-parked", Kind.QUERY)
-class ListParked(_RouterQuery, Asking[ParkedPage]):
-    """The parked events of a subscription."""
-
-    id: Slug
-    key: Key | None = None
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
-    cursor: Annotated[str, Field(max_length=32)] | None = None
-
-
-class RedriveParked(Value):
-    """Which parked keys to try again; all conditions have to hold."""
-
-    key: Key | None = None
-    parked_before: Moment | None = None
-    keys_max: Annotated[int, Field(ge=1, le=10_000)] = 1_000
-    """The oldest first."""
-    keys_per_second: Annotated[float, Field(gt=0, le=1_000)] = 10.0
-    dry_run: bool = False
-    """Only count."""
-    reason: Annotated[str, Field(max_length=500)] = ""
-
-
-@_replies("redriven")
-class ParkedRedriven(Message):
-    """How many keys match, and how many events of them are tried again."""
-
-    id: UUID
-    """Of the audit record."""
-    keys: int
-    events: int
-    redriven: int
-    """Keys; 0 of a dry run."""
-
-
-@_asks("redrive", Kind.COMMAND)
-class RedriveSubscription(_RouterQuery, Asking[ParkedRedriven]):
-    """Deliver parked events again, each key in its order, to this subscription alone."""
-
-    id: Slug
-    redrive: RedriveParked
-    actor: Actor
-
-
-class SubscriptionAuditEntry(Value):
-    """Something that a person or a program did to a subscription."""
-
-    id: UUID
-    at: Moment
-    actor: str
-    action: str
-    """set, delete, pause, resume, replay or redrive."""
-    subscription: str
-    details: dict[str, JsonValue]
-
-
-@_replies("audit")
-class SubscriptionAudit(Message):
-    """Answer to ListSubscriptionAudit, newest first."""
-
-    entries: tuple[SubscriptionAuditEntry, ...]
-    next_cursor: str | None = None
-
-
-@_asks("list-audit", Kind.QUERY)
-class ListSubscriptionAudit(_RouterQuery, Asking[SubscriptionAudit]):
-    """What was done to the subscriptions of the tenant, and by whom."""
-
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
-    cursor: Annotated[str, Field(max_length=64)] | None = None

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from lineshaft_common.messaging.bus import answers
+from lineshaft_contracts import subscription_reports as reports
 from lineshaft_contracts import subscriptions as contract
 from lineshaft_contracts.envelope import Envelope, uuid7
 from lineshaft_contracts.problems import Problem, ProblemError
@@ -70,20 +71,20 @@ class Router:
         del self.kept[envelope.tenant, envelope.data.id]
         return contract.SubscriptionDeleted(id=envelope.data.id)
 
-    async def deliveries(self, envelope: Envelope[Any]) -> contract.DeliveryPage:
+    async def deliveries(self, envelope: Envelope[Any]) -> reports.DeliveryPage:
         self.commands.append(envelope.data)
-        return contract.DeliveryPage(deliveries=())
+        return reports.DeliveryPage(deliveries=())
 
-    async def parked(self, envelope: Envelope[Any]) -> contract.ParkedPage:
+    async def parked(self, envelope: Envelope[Any]) -> reports.ParkedPage:
         self.commands.append(envelope.data)
-        return contract.ParkedPage(events=())
+        return reports.ParkedPage(events=())
 
-    async def redrive(self, envelope: Envelope[Any]) -> contract.ParkedRedriven:
+    async def redrive(self, envelope: Envelope[Any]) -> reports.ParkedRedriven:
         self.commands.append(envelope.data)
-        return contract.ParkedRedriven(id=uuid7(), keys=3, events=9, redriven=0)
+        return reports.ParkedRedriven(id=uuid7(), keys=3, events=9, redriven=0)
 
-    async def audit(self, envelope: Envelope[Any]) -> contract.SubscriptionAudit:
-        return contract.SubscriptionAudit(entries=())
+    async def audit(self, envelope: Envelope[Any]) -> reports.SubscriptionAudit:
+        return reports.SubscriptionAudit(entries=())
 
 
 @pytest.fixture
@@ -97,10 +98,10 @@ async def router(world: World) -> AsyncGenerator[Router]:
         answers(contract.DeleteSubscription, one.delete),
         answers(contract.SetSubscriptionState, one.ordered),
         answers(contract.ReplaySubscription, one.ordered),
-        answers(contract.ListDeliveries, one.deliveries),
-        answers(contract.ListParked, one.parked),
-        answers(contract.RedriveSubscription, one.redrive),
-        answers(contract.ListSubscriptionAudit, one.audit),
+        answers(reports.ListDeliveries, one.deliveries),
+        answers(reports.ListParked, one.parked),
+        answers(reports.RedriveSubscription, one.redrive),
+        answers(reports.ListSubscriptionAudit, one.audit),
     )
     async with served:
         yield one

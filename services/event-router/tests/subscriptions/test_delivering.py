@@ -10,17 +10,19 @@ import aio_pika
 import pytest
 from aiohttp import web
 from lineshaft_contracts.problems import ProblemError
-from lineshaft_contracts.subscriptions import (
-    DeleteSubscription,
-    GetSubscription,
+from lineshaft_contracts.subscription_reports import (
     ListDeliveries,
     ListParked,
     ListSubscriptionAudit,
+    RedriveParked,
+    RedriveSubscription,
+)
+from lineshaft_contracts.subscriptions import (
+    DeleteSubscription,
+    GetSubscription,
     ListSubscriptions,
     Protocol,
     ProtocolSettings,
-    RedriveParked,
-    RedriveSubscription,
     ReplayStart,
     ReplaySubscription,
     SetSubscription,

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from lineshaft_common.postgres import Pool
-from lineshaft_contracts.subscriptions import (
+from lineshaft_contracts.subscription_reports import (
     DeliveryAttempt,
     ListDeliveries,
     ListParked,

@@ -6,7 +6,7 @@ from uuid import UUID
 from lineshaft_common.messaging.bus import Answer, answers
 from lineshaft_contracts.envelope import Envelope
 from lineshaft_contracts.problems import FieldProblem, Problem, ProblemError
-from lineshaft_contracts.subscriptions import (
+from lineshaft_contracts.subscription_reports import (
     DeliveryAttempt,
     DeliveryPage,
     ListDeliveries,

@@ -2,11 +2,9 @@
 
 from typing import Annotated
 
+from lineshaft_contracts.subscription_reports import DeliveryAttempt, ParkedEvent, RedriveParked
 from lineshaft_contracts.subscriptions import (
-    DeliveryAttempt,
-    ParkedEvent,
     ProtocolSettings,
-    RedriveParked,
     ReplayStart,
     SinkCredential,
     Subscription,

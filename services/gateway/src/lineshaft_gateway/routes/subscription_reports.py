@@ -2,7 +2,7 @@
 
 from aiohttp import web
 from lineshaft_common.messaging.bus import Bus
-from lineshaft_contracts.subscriptions import (
+from lineshaft_contracts.subscription_reports import (
     ListDeliveries,
     ListParked,
     ListSubscriptionAudit,
