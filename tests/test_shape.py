@@ -26,10 +26,6 @@ LONGER_MODULES = {
         350,
         "one file holds every message of one service, so that it is read as one list",
     ),
-    "contracts/src/lineshaft_contracts/subscriptions.py": (
-        400,
-        "one file holds every message about subscriptions, so that it is read as one list",
-    ),
     "contracts/src/lineshaft_contracts/monitoring.py": (
         310,
         "one file holds every message of one service, so that it is read as one list",
@@ -45,7 +41,7 @@ LONGER_FUNCTIONS = {
 }
 
 LONGER_COMMON = (
-    3_900,
+    3_750,
     "messaging alone is 2,000 lines: its wire is our own, the library's costs 300 us per message",
 )
 

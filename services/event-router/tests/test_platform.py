@@ -76,7 +76,7 @@ async def test_the_trace_goes_on() -> None:
 
 async def test_a_recorded_trace_gets_a_span_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     provider = TracerProvider(shutdown_on_exit=False)
-    monkeypatch.setattr(tracing, "tracer", lambda: provider.get_tracer("test"))
+    monkeypatch.setattr(tracing, "TRACER", provider.get_tracer("test"))
     bus, event = MemoryBus(), queued().model_copy(update={"traceparent": TRACEPARENT})
     async with bus.subscribe_batch(EVENT_ROUTER_PLATFORM, PlatformRelay(bus).relay):
         await bus.publish(event)

@@ -167,7 +167,7 @@ async def test_the_hop_to_the_streams_is_in_the_trace_of_the_sender(world: World
     provider, exporter = TracerProvider(), InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracing, "tracer", lambda: provider.get_tracer("test"))
+        patch.setattr(tracing, "TRACER", provider.get_tracer("test"))
         async with stream(world):
             await append(world.bus, 0, traceparent=f"00-{'ab' * 16}-{'cd' * 8}-01")
             await append(world.bus, 1)

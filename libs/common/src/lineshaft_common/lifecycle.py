@@ -1,9 +1,12 @@
 """The life of a process: one event loop, and an orderly end when it is asked for."""
 
 import asyncio
+import contextlib
 import gc
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
 import uvloop
 
@@ -15,6 +18,18 @@ async def until_terminated() -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, terminated.set)
     await terminated.wait()
+
+
+@asynccontextmanager
+async def background(work: Coroutine[Any, Any, None], *, name: str) -> AsyncGenerator[None]:
+    """Let work go on beside the block, and cancel it when the block is left."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def run(main: Callable[[], Awaitable[None]]) -> None:

@@ -1,7 +1,6 @@
 """Numbers of this process: exposed for scrapers, and read as samples for the telemetry report."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import cast
@@ -10,6 +9,8 @@ from lineshaft_contracts.telemetry import Sample
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
+
+from lineshaft_common import lifecycle
 
 LAG = Gauge(
     "lineshaft_event_loop_lag_seconds",
@@ -22,9 +23,8 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 def exposition(accept: str) -> tuple[bytes, str]:
     """Write all metrics, as OpenMetrics when the scraper asks for it; (body, content type)."""
     if "application/openmetrics-text" in accept:
-        return cast(
-            "bytes", openmetrics.generate_latest(REGISTRY)
-        ), openmetrics.CONTENT_TYPE_LATEST
+        written = cast("bytes", openmetrics.generate_latest(REGISTRY))
+        return written, openmetrics.CONTENT_TYPE_LATEST
     return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
 
 
@@ -87,10 +87,5 @@ async def watch_event_loop(interval_seconds: float = 0.5) -> AsyncGenerator[None
             recent = [*recent[-19:], max(0.0, loop.time() - due)]
             LAG.set(max(recent))
 
-    task = asyncio.create_task(measure(), name="event-loop-lag")
-    try:
+    async with lifecycle.background(measure(), name="event-loop-lag"):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

@@ -9,11 +9,7 @@ import structlog
 from lineshaft_contracts.envelope import Envelope
 from prometheus_client import Counter, Gauge
 
-from lineshaft_common.messaging.bus import (
-    Bus,
-    PublishError,
-    UnsendableError,
-)
+from lineshaft_common.messaging.bus import Bus, PublishError, UnsendableError
 from lineshaft_common.messaging.outgoing import Outgoing, outgoing, traced
 from lineshaft_common.postgres import Connection, Pool
 from lineshaft_common.transient import is_transient

@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 import structlog
-from tenacity import (
-    retry,
-    retry_if_exception_type,
-    stop_after_delay,
-    wait_exponential,
-)
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
 
 log = structlog.get_logger(__name__)
 
@@ -82,11 +77,7 @@ async def _open(url: str, name: str, connections_max: int) -> Pool:
 
 
 async def _leave_as_it_is(_: object) -> None:
-    """Spare each use the round trip that would undo settings and locks of the session.
-
-    Nobody makes any: all are of a transaction (SET LOCAL, pg_advisory_xact_lock), and asyncpg
-    itself rolls back one that was left open.
-    """
+    """Spare each use a round trip: who takes a lock of the session gives it back itself."""
 
 
 async def check(pool: Pool) -> None:

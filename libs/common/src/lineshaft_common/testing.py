@@ -98,8 +98,6 @@ class MemoryBus:
     ) -> R:
         """See `Bus.ask`."""
         replies = await self._ask(question, tenant, source, priority)
-        if not replies:
-            raise NoReplyError(f"no reply to {question.type} within {deadline_seconds:g} s")
         if isinstance(replies[0], Problem):
             raise ProblemError(replies[0])
         return replies[0]  # pyright: ignore[reportReturnType]
@@ -115,8 +113,6 @@ class MemoryBus:
     ) -> list[R]:
         """See `Bus.ask_all`."""
         replies = await self._ask(question, tenant, source)
-        if not replies:
-            raise NoReplyError(f"no reply to {question.type} within {deadline_seconds:g} s")
         return accepted(replies)[:replies_max]  # pyright: ignore[reportReturnType]
 
     @asynccontextmanager
@@ -251,6 +247,8 @@ class MemoryBus:
                 raise error
         finally:
             del self._replies[message.message_id]
+        if not replies:
+            raise NoReplyError(f"no reply to {question.type}")
         return replies
 
     async def _reply(self, received: Received, message: Message) -> None:
@@ -263,10 +261,8 @@ class MemoryBus:
         self, queue: Queue, handle: BatchHandler, batch_max: int, *, raw: bool
     ) -> AsyncGenerator[None]:
         self._queues.setdefault(queue.name, queue)
-        self._settlers[queue.name] = (
-            Settler(queue, handle, self, raw=raw, reply=self._reply),
-            batch_max,
-        )
+        settler = Settler(queue, handle, self, raw=raw, reply=self._reply)
+        self._settlers[queue.name] = (settler, batch_max)
         await self._pump(queue.name)
         try:
             yield

@@ -33,14 +33,8 @@ from opentelemetry.trace import (
 
 _TRACEPARENT = re.compile(r"^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$")
 EMPTY = Context()
-
-
-_TRACER = trace.get_tracer("lineshaft")
-
-
-def tracer() -> trace.Tracer:
-    """Return the tracer of this process; it records nothing until `start` was called."""
-    return _TRACER
+TRACER = trace.get_tracer("lineshaft")
+"""Records nothing until `start` was called."""
 
 
 @asynccontextmanager
@@ -160,7 +154,7 @@ def span(
     if sender.get_span_context().is_valid and not sender.get_span_context().trace_flags.sampled:
         started = sender  # Nobody records this trace: it is passed on, and costs no more.
     else:
-        started = tracer().start_span(
+        started = TRACER.start_span(
             name, context=inside, kind=kind, links=links, attributes=attributes
         )
         inside = trace.set_span_in_context(started, inside)
@@ -193,7 +187,7 @@ def publish(envelope: Envelope[Any], exchange: str, routing_key: str) -> Envelop
         return envelope
     if not sender.get_span_context().trace_flags.sampled:
         return envelope.model_copy(update={"traceparent": traceparent_of(sender)})
-    producer = tracer().start_span(
+    producer = TRACER.start_span(
         f"send {exchange}",
         context=parent,
         kind=SpanKind.PRODUCER,

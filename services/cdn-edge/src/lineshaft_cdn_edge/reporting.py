@@ -1,13 +1,13 @@
 """What this edge has served, published for the monitor at each interval."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 import structlog
+from lineshaft_common import lifecycle
 from lineshaft_common.messaging import Bus, PublishError
 from lineshaft_contracts.cdn import (
     AssetClassMetrics,
@@ -105,11 +105,8 @@ def _metrics(traffic: ClassTraffic) -> AssetClassMetrics:
 @asynccontextmanager
 async def report_assets(reporter: AssetReporter) -> AsyncGenerator[None]:
     """Report inside the block, and once more when it ends."""
-    task = asyncio.create_task(reporter.run(), name="asset-reporter")
     try:
-        yield
+        async with lifecycle.background(reporter.run(), name="asset-reporter"):
+            yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
         await reporter.report()

@@ -1,12 +1,12 @@
 """How many dead letters there are, for the alert on them."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 import structlog
+from lineshaft_common import lifecycle
 from lineshaft_common.transient import TRANSIENT_ERRORS
 from prometheus_client import Gauge
 
@@ -37,10 +37,5 @@ async def counted(store: Store) -> AsyncGenerator[None]:
                 log.warning("dead_letters_not_counted", error=repr(error)[:200])
             await asyncio.sleep(INTERVAL_SECONDS)
 
-    task = asyncio.create_task(count(), name="dead-letter-count")
-    try:
+    async with lifecycle.background(count(), name="dead-letter-count"):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

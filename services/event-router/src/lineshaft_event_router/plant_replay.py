@@ -1,13 +1,13 @@
 """Views of what happened before there were views: the events log is read once after an upgrade."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
+from lineshaft_common import lifecycle
 from lineshaft_common.messaging import Bus, LogRecord
 from lineshaft_common.transient import TRANSIENT_ERRORS
 from lineshaft_contracts.envelope import Envelope
@@ -61,13 +61,8 @@ async def replay_once(
             else:
                 return
 
-    task = asyncio.create_task(replay(), name="plant-views-replay")
-    try:
+    async with lifecycle.background(replay(), name="plant-views-replay"):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def _replay(bus: Bus, views: Views, began: datetime, quiet_seconds: float) -> None:

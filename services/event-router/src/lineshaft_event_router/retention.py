@@ -1,13 +1,13 @@
 """Forgetting what is out of the window."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Protocol
 
 import structlog
+from lineshaft_common import lifecycle
 from lineshaft_common.transient import TRANSIENT_ERRORS
 
 log = structlog.get_logger(__name__)
@@ -38,10 +38,5 @@ async def forget_old(
                 log.warning("retention_waits", error=repr(error)[:200])
             await asyncio.sleep(interval_seconds)
 
-    task = asyncio.create_task(forget(), name="retention")
-    try:
+    async with lifecycle.background(forget(), name="retention"):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

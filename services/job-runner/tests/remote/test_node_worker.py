@@ -332,7 +332,7 @@ async def test_what_a_worker_in_node_says_of_a_job_is_in_the_trace_of_its_submit
 ) -> None:
     provider, exporter = TracerProvider(), InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(tracing, "tracer", lambda: provider.get_tracer("test"))
+    monkeypatch.setattr(tracing, "TRACER", provider.get_tracer("test"))
     printer.load(1)
     await workers.start("node-1")
     with tracing.span("order") as order:

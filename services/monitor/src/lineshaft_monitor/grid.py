@@ -1,13 +1,13 @@
 """Work that is repeated on a fixed grid of time."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import structlog
+from lineshaft_common import lifecycle
 from prometheus_client import Counter
 
 log = structlog.get_logger(__name__)
@@ -34,10 +34,5 @@ async def repeating(
                 FAILURES.labels(name).inc()
                 log.warning("repeated_work_failed", work=name, error=repr(error)[:300])
 
-    task = asyncio.create_task(run(), name=name)
-    try:
+    async with lifecycle.background(run(), name=name):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

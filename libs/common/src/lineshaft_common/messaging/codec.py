@@ -9,9 +9,7 @@ from typing import Any
 
 from pamqp import decode
 
-from lineshaft_common.messaging.bus import (
-    UnsendableError,
-)
+from lineshaft_common.messaging.bus import UnsendableError
 from lineshaft_common.messaging.outgoing import Outgoing
 
 METHOD, HEADER, BODY = 1, 2, 3
@@ -24,21 +22,9 @@ _UINT, _INT, _LONG = struct.Struct(">I"), struct.Struct(">i"), struct.Struct(">q
 _TAG = struct.Struct(">QB")
 _CLASS_BASIC = 60
 
-CONTENT_TYPE, CONTENT_ENCODING, HEADERS, DELIVERY_MODE, PRIORITY = (
-    1 << 15,
-    1 << 14,
-    1 << 13,
-    1 << 12,
-    1 << 11,
-)
-CORRELATION_ID, REPLY_TO, EXPIRATION, MESSAGE_ID, TIMESTAMP = (
-    1 << 10,
-    1 << 9,
-    1 << 8,
-    1 << 7,
-    1 << 6,
-)
-TYPE, APP_ID, MORE_FLAGS = 1 << 5, 1 << 3, 1
+CONTENT_TYPE, CONTENT_ENCODING, HEADERS, DELIVERY_MODE = 1 << 15, 1 << 14, 1 << 13, 1 << 12
+PRIORITY, CORRELATION_ID, REPLY_TO, EXPIRATION = 1 << 11, 1 << 10, 1 << 9, 1 << 8
+MESSAGE_ID, TIMESTAMP, TYPE, APP_ID, MORE_FLAGS = 1 << 7, 1 << 6, 1 << 5, 1 << 3, 1
 
 PRIORITIES = {"low": 1, "normal": 4, "high": 6, "critical": 9}
 """CloudEvents has no priority; these are the values of the AMQP property."""

@@ -56,6 +56,7 @@ def _write(envelope: Envelope[Any], contract: Contract, exchange: str, key: str)
         if envelope.tracestate is not None:
             headers["tracestate"] = envelope.tracestate
     lifetime = contract.time_to_live
+    milliseconds = None if lifetime is None else int(lifetime.total_seconds() * 1000)
     return Outgoing(
         exchange=exchange,
         routing_key=key,
@@ -65,8 +66,6 @@ def _write(envelope: Envelope[Any], contract: Contract, exchange: str, key: str)
         headers=headers,
         priority=envelope.priority,
         persistent=contract.durable,
-        time_to_live_milliseconds=None
-        if lifetime is None
-        else int(lifetime.total_seconds() * 1000),
+        time_to_live_milliseconds=milliseconds,
         app_id=envelope.source,
     )

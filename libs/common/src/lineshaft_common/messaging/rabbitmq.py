@@ -38,7 +38,7 @@ R = TypeVar("R", bound=Message)
 STARTUP_TIMEOUT_SECONDS = 60.0
 DRAIN_TIMEOUT_SECONDS = 10.0
 CHECK_DEADLINE_SECONDS = 2.0
-DECLARE_DEADLINE_SECONDS = 5.0
+CALL_DEADLINE_SECONDS = 5.0
 
 
 class _Declarer:
@@ -183,38 +183,38 @@ class RabbitBus:
 
     async def depth(self, queue: Queue) -> tuple[int, int]:
         """See `Bus.depth`."""
-        connection = self._connected()
-        async with asyncio.timeout(5):
-            raw: Any = await connection.raw.channel(publisher_confirms=False)
-        try:
-            declared: Any = await raw.queue_declare(queue.name, passive=True, timeout=5)
+        async with self._channel(CALL_DEADLINE_SECONDS) as raw:
+            declared = await raw.queue_declare(queue.name, passive=True)
             return declared.message_count, declared.consumer_count
-        finally:
-            await raw.close()
 
     async def declare(self, queue: Queue) -> None:
         """See `Bus.declare`."""
-        async with asyncio.timeout(DECLARE_DEADLINE_SECONDS):
+        async with asyncio.timeout(CALL_DEADLINE_SECONDS):
             await topology.declare_queue(self._connected(), queue)
 
     async def delete(self, queue: Queue) -> None:
-        """See `Bus.delete`."""
-        async with asyncio.timeout(DECLARE_DEADLINE_SECONDS):
-            await topology.delete_queue(self._connected(), queue)
+        """See `Bus.delete`; the broker says nothing when there is none."""
+        async with self._channel(CALL_DEADLINE_SECONDS) as raw:
+            await raw.queue_delete(queue.name)
+
+    async def check(self) -> None:
+        """See `Bus.check`."""
+        if not self._consuming.is_up:
+            raise UnavailableError("not connected to the broker")
+        async with self._channel(CHECK_DEADLINE_SECONDS):
+            pass
+
+    @asynccontextmanager
+    async def _channel(self, deadline_seconds: float) -> AsyncGenerator[Any]:
+        connection = self._connected()
+        async with asyncio.timeout(deadline_seconds), topology.channel(connection) as raw:
+            yield raw
 
     def _connected(self) -> Connection:
         connection = self._publishing.connection
         if connection is None:
             raise UnavailableError("not connected to the broker")
         return connection
-
-    async def check(self) -> None:
-        """See `Bus.check`."""
-        connection = self._publishing.connection
-        if connection is None or not self._consuming.is_up:
-            raise UnavailableError("not connected to the broker")
-        async with asyncio.timeout(CHECK_DEADLINE_SECONDS):
-            await (await connection.raw.channel(publisher_confirms=False)).close()
 
     @asynccontextmanager
     async def _consume(

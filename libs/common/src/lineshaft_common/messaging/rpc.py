@@ -10,10 +10,7 @@ from lineshaft_contracts.problems import Problem, ProblemError
 from lineshaft_contracts.registry import contract_of
 from pydantic import ValidationError
 
-from lineshaft_common.messaging.bus import (
-    NoReplyError,
-    PublishError,
-)
+from lineshaft_common.messaging.bus import NoReplyError, PublishError
 from lineshaft_common.messaging.codec import Received
 from lineshaft_common.messaging.link import Link
 from lineshaft_common.messaging.outgoing import Outgoing, traced

@@ -14,10 +14,7 @@ from prometheus_client import Counter
 from pydantic import ValidationError
 
 from lineshaft_common import tracing
-from lineshaft_common.messaging.bus import (
-    Delivery,
-    PublishError,
-)
+from lineshaft_common.messaging.bus import Delivery, PublishError
 from lineshaft_common.messaging.codec import Received
 from lineshaft_common.messaging.outgoing import Outgoing
 from lineshaft_common.transient import is_outage, is_transient
@@ -160,7 +157,6 @@ class Settler:
                 return
 
     def _read(self, received: Received) -> Delivery[Any]:
-        headers = received.headers
         envelope: Envelope[Any]
         if self._raw:
             envelope = Envelope[Unregistered].model_construct(
@@ -174,7 +170,7 @@ class Settler:
         return Delivery(
             envelope=envelope,
             body=received.body,
-            headers=headers,
+            headers=received.headers,
             routing_key=received.routing_key,
             redelivered=received.redelivered,
             reply=partial(self._reply, received) if received.reply_to else None,
